@@ -52,7 +52,9 @@ def read_env_file(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise SecretsError(f"{path}: cannot be read ({error}). Mend or remove it, then run the command again.") from None
+        raise SecretsError(
+            f"{path}: cannot be read ({error}). Mend or remove it, then run the command again."
+        ) from None
     values: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -130,6 +132,8 @@ def weakness(key: str) -> str | None:
         return f"has only {len(body)} characters after sk-, at least 20 are needed"
     if len(set(body)) < 10:
         return "repeats a few characters"
-    if re.search(r"1234|abcd|example|changeme|change-me|secret|password|your[-_]?key|master[-_]?key", body, re.I):
+    if re.search(
+        r"1234|abcd|example|changeme|change-me|secret|password|your[-_]?key|master[-_]?key", body, re.I
+    ):
         return "looks like one from a tutorial"
     return None

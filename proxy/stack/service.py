@@ -93,7 +93,12 @@ class Service:
         """Returns when the service answers. Raises ServiceError when it gave up or took over `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not (self.pid and await self.spec.is_ready()):
-            if self._watcher and self._watcher.done() and not self._watcher.cancelled() and (e := self._watcher.exception()):
+            if (
+                self._watcher
+                and self._watcher.done()
+                and not self._watcher.cancelled()
+                and (e := self._watcher.exception())
+            ):
                 raise ServiceError(f"{self.spec.name} cannot be started: {e}") from e
             if self._gave_up:
                 raise ServiceError(f"{self.spec.name} {self._gave_up}", self._last_lines())
