@@ -132,8 +132,6 @@ def weakness(key: str) -> str | None:
         return f"has only {len(body)} characters after sk-, at least 20 are needed"
     if len(set(body)) < 10:
         return "repeats a few characters"
-    if re.search(
-        r"1234|abcd|example|changeme|change-me|secret|password|your[-_]?key|master[-_]?key", body, re.I
-    ):
+    if re.search(r"1234|abcd|example|changeme|change-me|secret|password|your[-_]?key|master[-_]?key", body, re.I):
         return "looks like one from a tutorial"
     return None

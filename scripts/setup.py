@@ -99,12 +99,11 @@ def make_venv(log):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    if not works:
-        if run_logged([sys.executable, "-m", "venv", "--clear", VENV], log):
-            fail(
-                "%s cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv. "
-                "Details: %s" % (sys.executable, LOG)
-            )
+    if not works and run_logged([sys.executable, "-m", "venv", "--clear", VENV], log):
+        fail(
+            "%s cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv. "
+            "Details: %s" % (sys.executable, LOG)
+        )
     return python
 
 
@@ -134,10 +133,7 @@ def install(python, log):
         with open(LOG) as file:
             errors = [line for line in file.read().splitlines() if line.startswith("ERROR")][-4:]
         say("\n".join("  " + line for line in errors))
-        fail(
-            "the packages of requirements.lock could not be installed. Is a package index reachable? Details: "
-            + LOG
-        )
+        fail("the packages of requirements.lock could not be installed. Is a package index reachable? Details: " + LOG)
 
 
 def main():
@@ -158,10 +154,7 @@ def main():
                     fcntl.flock(lock, fcntl.LOCK_EX)
                 if stamp() != wanted:
                     began = time.time()
-                    say(
-                        "Setting up .venv with Python %d.%d (first time or changed lock) …"
-                        % sys.version_info[:2]
-                    )
+                    say("Setting up .venv with Python %d.%d (first time or changed lock) …" % sys.version_info[:2])
                     with open(LOG, "w") as log:
                         python = make_venv(log)
                         if os.path.exists(STAMP):
@@ -171,10 +164,7 @@ def main():
                         file.write(wanted)
                     say("✓ .venv is ready (%.0f s)" % (time.time() - began))
         except OSError as error:
-            fail(
-                "%s: %s. Is the disk full, or the checkout read-only?"
-                % (error.filename or VENV, error.strerror)
-            )
+            fail("%s: %s. Is the disk full, or the checkout read-only?" % (error.filename or VENV, error.strerror))
     print(python)
 
 

@@ -98,9 +98,7 @@ def status(state_dir: Path, as_json: bool) -> None:
         else:
             click.echo("litellm-local is not running here. Start it with: litellm-local up")
             if left:
-                click.echo(
-                    f"An earlier launcher left running: {', '.join(left)}. `up` or `down` will stop them."
-                )
+                click.echo(f"An earlier launcher left running: {', '.join(left)}. `up` or `down` will stop them.")
         raise click.exceptions.Exit(NOT_RUNNING)
     services = _service_states(run)
     if as_json:
@@ -159,9 +157,7 @@ def _memory(process: psutil.Process) -> int:
 @click.argument("service", type=click.Choice(SERVICES), required=False)
 @state_option
 @click.option("-f", "--follow", is_flag=True, help="Keep printing as more is written, until Ctrl-C.")
-@click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=40, show_default=True, help="How many last lines."
-)
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=40, show_default=True, help="How many last lines.")
 def logs(service: str | None, state_dir: Path, follow: bool, lines: int) -> None:
     """Show what the services wrote; all of them, or one."""
     state = StateDir(state_dir)
@@ -221,9 +217,7 @@ def env(state_dir: Path, as_json: bool) -> None:
         "ANTHROPIC_API_KEY": key,
     }
     on_terminal = sys.stdout.isatty() and "LITELLM_LOCAL_SHOW_KEYS" not in os.environ
-    shown = {
-        name: secrets.mask(value) if on_terminal and value == key else value for name, value in values.items()
-    }
+    shown = {name: secrets.mask(value) if on_terminal and value == key else value for name, value in values.items()}
     if as_json:
         click.echo(json.dumps(shown))
     else:

@@ -45,9 +45,7 @@ SMOKE_FAILED = 1
     help="File of secrets and provider keys; made on first start.",
 )
 @click.option("--host", help="Address to listen on.  [default: as in proxy.yaml, 127.0.0.1]")
-@click.option(
-    "--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: as in proxy.yaml, 4000]"
-)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: as in proxy.yaml, 4000]")
 @click.option(
     "--mode",
     type=click.Choice(["auto", "double", "live"]),
@@ -55,9 +53,7 @@ SMOKE_FAILED = 1
     show_default=True,
     help="double: providers are simulated; live: real ones; auto: double when no provider key is set.",
 )
-@click.option(
-    "--without", multiple=True, metavar="PROVIDER", help="Leave a provider's models out (may be repeated)."
-)
+@click.option("--without", multiple=True, metavar="PROVIDER", help="Leave a provider's models out (may be repeated).")
 @click.option(
     "--database",
     metavar="URL",
@@ -217,9 +213,7 @@ async def _prove(stack: EmbeddedStack, state: StateDir, steps: Any) -> bool:
 
 def _announce(run: Run, state: StateDir, seconds: float, *, as_json: bool) -> None:
     if as_json:
-        click.echo(
-            json.dumps({"url": run.url, "mode": run.mode, "env_file": run.env_file, "logs": str(state.logs)})
-        )
+        click.echo(json.dumps({"url": run.url, "mode": run.mode, "env_file": run.env_file, "logs": str(state.logs)}))
         return
     rows = [
         ("OpenAI base URL", f"{run.url}/v1"),
@@ -249,9 +243,7 @@ def _report_running(state: StateDir, as_json: bool) -> None:
     if run is None:
         raise StateError("the other litellm-local on this folder stopped before it was ready. Run up again.")
     if not as_json:
-        click.echo(
-            f"litellm-local is already up (launcher pid {run.launcher_pid}). To change it: litellm-local down"
-        )
+        click.echo(f"litellm-local is already up (launcher pid {run.launcher_pid}). To change it: litellm-local down")
     _announce(run, state, time.time() - run.started_at, as_json=as_json)
 
 

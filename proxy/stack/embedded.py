@@ -95,9 +95,7 @@ def make_plan(options: UpOptions, state: StateDir) -> Plan:
 class EmbeddedStack:
     """The running stack. `start` it, then `run_until_stopped`, and always `stop` it."""
 
-    def __init__(
-        self, options: UpOptions, state: StateDir, steps: Steps, on_event: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, options: UpOptions, state: StateDir, steps: Steps, on_event: Callable[[Event], None]) -> None:
         self._options = options
         self._state = state
         self._steps = steps
@@ -206,9 +204,7 @@ class EmbeddedStack:
                         "--port",
                         str(self.plan.simulator_port),
                     ],
-                    environment=self._environment(
-                        {secrets.CONTROL_KEY: self.plan.secrets[secrets.CONTROL_KEY]}
-                    ),
+                    environment=self._environment({secrets.CONTROL_KEY: self.plan.secrets[secrets.CONTROL_KEY]}),
                     is_ready=lambda: _answers(f"{self.plan.simulator_url}/healthz"),
                     stop_seconds=5,
                 )

@@ -32,16 +32,12 @@ def choose_mode(asked: Asked, catalog: Catalog, environment: Mapping[str, str]) 
     Raises ModeError naming each provider whose key is missing.
     """
     found = {
-        name: environment[p.key_env]
-        for name, p in catalog.providers.items()
-        if environment.get(p.key_env, "").strip()
+        name: environment[p.key_env] for name, p in catalog.providers.items() if environment.get(p.key_env, "").strip()
     }
     if asked == "double" or (asked == "auto" and not found):
         reason = "asked for" if asked == "double" else "no provider key is set"
         # The simulator takes any key; a real one is never handed to it.
-        return ModeChoice(
-            "double", {p.key_env: f"double-{name}" for name, p in catalog.providers.items()}, reason
-        )
+        return ModeChoice("double", {p.key_env: f"double-{name}" for name, p in catalog.providers.items()}, reason)
     missing = [name for name in catalog.providers if name not in found]
     if missing:
         lines = [f"{name}: {catalog.providers[name].key_env} is not set" for name in missing]

@@ -21,17 +21,11 @@ def is_free(host: str, port: int) -> bool:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except socket.gaierror as error:
-        raise PortError(
-            f"the host {host!r} does not resolve ({error.strerror}). Use --host 127.0.0.1."
-        ) from None
+        raise PortError(f"the host {host!r} does not resolve ({error.strerror}). Use --host 127.0.0.1.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return False
-        hint = (
-            "ports below 1024 need root"
-            if error.errno == errno.EACCES
-            else f"is {host} an address of this machine?"
-        )
+        hint = "ports below 1024 need root" if error.errno == errno.EACCES else f"is {host} an address of this machine?"
         raise PortError(f"cannot listen on {host}:{port} ({error.strerror}): {hint}") from None
     return True
 
@@ -75,9 +69,5 @@ def require_free(host: str, port: int) -> None:
         return
     other = next((p for p in range(port + 1, min(port + 100, 65536)) if is_free(host, p)), None)
     by = owner(port) or "another process"
-    offer = (
-        f"Stop it, or use another port: --port {other}"
-        if other
-        else "Stop it, or use another port with --port."
-    )
+    offer = f"Stop it, or use another port: --port {other}" if other else "Stop it, or use another port with --port."
     raise PortError(f"port {port} on {host} is in use by {by}. {offer}")
