@@ -110,7 +110,8 @@ def _append(path: Path, made: Mapping[str, str]) -> None:
             raise
     except OSError as error:
         raise SecretsError(
-            f"{path}: cannot be written ({error.strerror}). Make the folder writable, or name another file with --env-file."
+            f"{path}: cannot be written ({error.strerror}). "
+            "Make the folder writable, or name another file with --env-file."
         ) from None
 
 

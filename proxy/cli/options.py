@@ -30,6 +30,27 @@ def state_option(command: F) -> F:
     )(command)
 
 
+def config_option(command: F) -> F:
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=lambda: project_root() / "config" / "proxy.yaml",
+        show_default="config/proxy.yaml",
+        help="The configuration file.",
+    )(command)
+
+
+def env_file_option(command: F) -> F:
+    return click.option(
+        "--env-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="LITELLM_LOCAL_ENV_FILE",
+        default=lambda: project_root() / ".env",
+        show_default=".env",
+        help="File of secrets and provider keys; made on first start.",
+    )(command)
+
+
 def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
 

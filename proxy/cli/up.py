@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy.catalog import project_root
-from proxy.cli.options import json_option, state_option
+from proxy.cli.options import config_option, env_file_option, json_option, state_option
 from proxy.cli.progress import steps_for
 from proxy.stack.state import Run, StateDir, StateError, tail
 
@@ -28,22 +27,9 @@ SMOKE_FAILED = 1
 
 
 @click.command()
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=lambda: project_root() / "config" / "proxy.yaml",
-    show_default="config/proxy.yaml",
-    help="The configuration file.",
-)
+@config_option
 @state_option
-@click.option(
-    "--env-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="LITELLM_LOCAL_ENV_FILE",
-    default=lambda: project_root() / ".env",
-    show_default=".env",
-    help="File of secrets and provider keys; made on first start.",
-)
+@env_file_option
 @click.option("--host", help="Address to listen on.  [default: as in proxy.yaml, 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: as in proxy.yaml, 4000]")
 @click.option(
