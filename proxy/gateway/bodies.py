@@ -92,7 +92,7 @@ class BodyGuard:
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            if "ecursion" in error.msg:  # orjson's own limit, far above ours
+            if "depth" in error.msg or "ecursion" in error.msg:  # orjson's own limit, far above ours
                 raise self._too_deep() from None
             raise Refusal(400, f"The body is not valid JSON: {error}", code="invalid_json") from None
         if body.count(b"[") + body.count(b"{") > self._max_nesting and is_deeper(value, self._max_nesting):
@@ -134,7 +134,7 @@ def is_deeper(value: Any, levels: int) -> bool:
         ]
         if not containers:
             return False
-    return True
+    return bool(containers)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

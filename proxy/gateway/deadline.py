@@ -12,7 +12,6 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from proxy.gateway.bodies import declared_length
 from proxy.gateway.errors import Refusal, error_event, send_refusal
 from proxy.gateway.routes import dialect_of
 
@@ -56,14 +55,16 @@ class _Exchange:
         self._dialect = dialect_of(scope["path"])
         self._receive = receive
         self._send = send
-        self._receiving = declared_length(scope) != 0
+        self._receiving = False
+        self._received = False
         self._started = False
         self._is_event_stream = False
 
     async def receive(self) -> Message:
+        self._receiving = not self._received
         message = await self._receive()
         if not message.get("more_body", False):
-            self._receiving = False
+            self._received, self._receiving = True, False
         return message
 
     async def send(self, message: Message) -> None:

@@ -1,0 +1,87 @@
+"""`python -m proxy.gateway`: reads the environment, imports LiteLLM, waits for the database, serves.
+
+Started by the launcher, the container and Kubernetes. Exit codes: 2 when the environment or the configuration
+is wrong (starting again cannot help), 1 when the database does not come or LiteLLM does not start (it can).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+
+from proxy.catalog import CatalogError, load_catalog
+from proxy.gateway.settings import SettingsError, read_settings
+
+WRONG_SETTINGS = 2
+NOT_STARTED = 1
+
+KEEP_ALIVE_SECONDS = 75  # above what clients and nginx keep a connection for, so that they close it, not we
+SHUTDOWN_SECONDS = 15  # for requests under way
+
+
+def main() -> int:
+    try:
+        settings = read_settings(os.environ)
+        catalog = load_catalog(settings.config)
+    except (SettingsError, CatalogError) as error:
+        return _fail(WRONG_SETTINGS, str(error))
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+    from proxy.render.litellm import litellm_environment
+
+    os.environ.update(litellm_environment(catalog))
+    # LiteLLM makes millions of objects that stay: collecting them while they are made doubles the import.
+    gc.disable()
+    from proxy.gateway.app import build_app
+
+    app = build_app(catalog, mode=settings.mode, cache=settings.litellm_config.parent)
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+
+    from proxy.database.migrations import DatabaseError, wait_until_migrated
+
+    try:
+        wait_until_migrated(settings.database_url, settings.database_wait, lambda why: logging.info("%s", why))
+    except DatabaseError as error:
+        return _fail(NOT_STARTED, str(error))
+    host = settings.host or catalog.gateway.host
+    port = catalog.gateway.port if settings.port is None else settings.port
+    return _serve(app, host, port)
+
+
+def _serve(app: object, host: str, port: int) -> int:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=host,
+        port=port,
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # replies.py has its own, without queries
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    try:
+        server.run()
+    except SystemExit:  # uvicorn's way to say that the port is taken
+        return _fail(NOT_STARTED, f"cannot listen on {host}:{port}; is another process using it?")
+    if not server.started:
+        return _fail(NOT_STARTED, "LiteLLM did not start; the cause is in the lines above")
+    return 0
+
+
+def _fail(code: int, message: str) -> int:
+    sys.stderr.write(f"gateway: {' '.join(message.split())}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Puts the gateway together: LiteLLM's app in the middle, the guards around it, /usage on it.
+
+`build_app` imports LiteLLM, which takes seconds; call it when the environment is complete (see __main__.py).
+From the outside in: replies, deadline, bodies, readiness, paths, LiteLLM.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from fastapi import Query as Parameter
+from fastapi import Request, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from proxy.catalog import Catalog, project_root
+from proxy.gateway import internals
+from proxy.gateway.bodies import BodyGuard
+from proxy.gateway.deadline import Deadline
+from proxy.gateway.errors import Refusal, error_body
+from proxy.gateway.openapi import OpenApiCache
+from proxy.gateway.overrides import Overrides
+from proxy.gateway.probes import FirstProbes
+from proxy.gateway.replies import Replies
+from proxy.gateway.scrub import Scrubber
+from proxy.gateway.usage import DEFAULT_DAYS, Usage, UsageReport, parse_query
+
+_PROBE_MARGIN_SECONDS = 5.0
+
+
+def build_app(catalog: Catalog, *, mode: str, cache: Path) -> ASGIApp:
+    """The gateway as an ASGI app. `cache` is a folder for what a next start need not compute again."""
+    from litellm.proxy import proxy_server
+
+    limits = catalog.limits
+    add_usage_route(proxy_server.app, catalog)
+    overrides = Overrides(
+        internals.own_parameters(), max_timeout=limits.request_timeout_seconds, max_retries=limits.retries
+    )
+    app: ASGIApp = OpenApiCache(MetricsPath(proxy_server.app), proxy_server.app, cache)
+    app = FirstProbes(
+        app,
+        has_results=internals.has_probe_results,
+        patience=catalog.health.probe_timeout_seconds + _PROBE_MARGIN_SECONDS,
+    )
+    app = BodyGuard(app, overrides=overrides, max_body_mb=limits.max_body_mb, max_nesting=limits.max_nesting)
+    app = Deadline(app, seconds=limits.request_timeout_seconds)
+    return Replies(app, mode=mode, scrubber=Scrubber(private_roots()))
+
+
+def private_roots() -> list[str]:
+    """The folders no reply may name."""
+    folders = [Path(sys.prefix), Path(sys.base_prefix), Path.home(), Path.cwd(), project_root()]
+    return [str(folder) for folder in (*folders, Path(tempfile.gettempdir()))]
+
+
+class MetricsPath:
+    """ASGI middleware: LiteLLM mounts the metrics at /metrics/ and would redirect there."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/metrics":
+            scope = {**scope, "path": "/metrics/", "raw_path": b"/metrics/"}
+        await self.app(scope, receive, send)
+
+
+def add_usage_route(app: Any, catalog: Catalog) -> None:
+    """Registers GET /usage on LiteLLM's FastAPI app."""
+    providers = {alias: model.provider for alias, model in catalog.models.items()}
+    report = UsageReport(internals.query, internals.write_spend_logs, providers)
+
+    async def usage(
+        request: Request,
+        since: str | None = Parameter(None, description=f"A date or time, UTC; {DEFAULT_DAYS} days ago if left out"),
+        until: str | None = Parameter(None, description="A date (included) or time, UTC; now if left out"),
+        group_by: str = Parameter("model", description="model, key, day or provider"),
+    ) -> Any:
+        """Requests, failures, tokens and spend in USD. The master key sees all, a virtual key its own."""
+        key = await internals.caller(request)
+        try:
+            asked = parse_query(since, until, group_by, datetime.now(timezone.utc))
+        except Refusal as refusal:
+            return Response(error_body(refusal, "openai"), refusal.status, media_type="application/json")
+        return await report.usage(asked, key)
+
+    app.add_api_route(
+        "/usage", usage, methods=["GET"], tags=["usage"], response_model=Usage, response_model_exclude_none=True
+    )
