@@ -21,14 +21,17 @@ KEEP_ALIVE_SECONDS = 75  # above what clients and nginx keep a connection for, s
 SHUTDOWN_SECONDS = 15  # for requests under way
 
 
+log = logging.getLogger("proxy.gateway")
+
+
 def main() -> int:
+    """Runs the gateway until it is told to stop; returns the exit code."""
     try:
         settings = read_settings(os.environ)
         catalog = load_catalog(settings.config)
     except (SettingsError, CatalogError) as error:
         return _fail(WRONG_SETTINGS, str(error))
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    _log_to_stdout()
 
     from proxy.render.litellm import litellm_environment
 
@@ -45,12 +48,22 @@ def main() -> int:
     from proxy.database.migrations import DatabaseError, wait_until_migrated
 
     try:
-        wait_until_migrated(settings.database_url, settings.database_wait, lambda why: logging.info("%s", why))
+        wait_until_migrated(settings.database_url, settings.database_wait, lambda why: log.info("%s", why))
     except DatabaseError as error:
         return _fail(NOT_STARTED, str(error))
     host = settings.host or catalog.gateway.host
     port = catalog.gateway.port if settings.port is None else settings.port
     return _serve(app, host, port)
+
+
+def _log_to_stdout() -> None:
+    """Our lines and uvicorn's; LiteLLM brings a handler of its own, so the root logger stays without one."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name, level in (("proxy", logging.INFO), ("uvicorn", logging.WARNING)):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).propagate = False
 
 
 def _serve(app: object, host: str, port: int) -> int:

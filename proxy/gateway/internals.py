@@ -63,8 +63,8 @@ async def caller(request: Request) -> str | None:
     headers = request.headers
     auth = await user_api_key_auth(
         request=Request(as_key_info, request.receive),
-        api_key=headers.get(SpecialHeaders.openai_authorization.value) or "",
-        azure_api_key_header=headers.get(SpecialHeaders.azure_authorization.value) or "",
+        api_key=headers.get(SpecialHeaders.openai_authorization.value),
+        azure_api_key_header=headers.get(SpecialHeaders.azure_authorization.value),
         anthropic_api_key_header=headers.get(SpecialHeaders.anthropic_authorization.value),
         google_ai_studio_api_key_header=headers.get(SpecialHeaders.google_ai_studio_authorization.value),
         azure_apim_header=headers.get(SpecialHeaders.azure_apim_authorization.value),
