@@ -1,0 +1,1 @@
+"""Rendered files: pure functions from the catalogue to what other programs read."""
