@@ -1,0 +1,1 @@
+"""PostgreSQL under LiteLLM: an embedded server, the migrations, and the query engine LiteLLM reaches it with."""

@@ -1,0 +1,62 @@
+"""`python unprivileged.py UID GID COMMAND…`: run a command as another user. Used by embedded.py when we are root.
+
+Postgres refuses to run as root. The user it runs as must still reach its files, also where a folder above
+them is closed to others (a checkout below /root): then the command keeps one capability, to pass through
+folders it may not read (CAP_DAC_READ_SEARCH, or CAP_DAC_OVERRIDE in containers, which lack the first).
+A file of its own that imports nothing of the package, so that it starts in a moment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import sys
+from pathlib import Path
+
+PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 8, 47, 2
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
+CAPABILITY_VERSION_3 = 0x20080522
+
+
+def reachable(path: Path, uid: int) -> bool:
+    """Whether user `uid` may pass through every folder above `path`."""
+    for folder in path.absolute().parents:
+        status = folder.stat()
+        if not status.st_mode & stat.S_IXOTH and status.st_uid != uid:
+            return False
+    return True
+
+
+def become(uid: int, gid: int, *, pass_through: bool) -> None:
+    """Gives up root for good; with `pass_through`, but for passing through closed folders (Linux only)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if pass_through and libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_KEEPCAPS)")
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    if pass_through and not any(_keep(libc, capability) for capability in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE)):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _keep(libc: ctypes.CDLL, capability: int) -> bool:
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    bit = 1 << capability
+    data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)  # effective, permitted, inheritable, twice
+    if libc.capset(header, data) != 0:
+        return False
+    return bool(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0)
+
+
+def main() -> None:
+    uid, gid, pass_through, *command = sys.argv[1:]
+    try:
+        become(int(uid), int(gid), pass_through=pass_through == "through")
+        os.execv(command[0], command)
+    except OSError as error:
+        sys.exit(f"cannot run {command[0]} as user {uid}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()
