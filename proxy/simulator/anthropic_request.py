@@ -1,0 +1,226 @@
+"""What Anthropic refuses in a Messages request, in its own words; used by anthropic.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from proxy.simulator import tokens
+from proxy.simulator.wire import Answer, Call, ProviderError, dumps, is_integer, is_number
+
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+BLOCKS = (
+    "text",
+    "image",
+    "document",
+    "search_result",
+    "thinking",
+    "redacted_thinking",
+    "tool_use",
+    "tool_result",
+    "server_tool_use",
+    "web_search_tool_result",
+)
+TOOL_CHOICES = ("auto", "any", "tool", "none")
+IMAGE_TOKENS = 1_600
+"""What an image of the usual greatest size counts."""
+TOOLS_TOKENS = 346
+"""The system prompt that goes with tools (https://docs.anthropic.com/en/docs/build-with-claude/tool-use)."""
+
+
+def refusal(call: Call | None, kind: str, message: str) -> dict[str, Any]:
+    request_id = {"request_id": "req_" + call.request_id} if call is not None else {}
+    return {"type": "error", "error": {"type": kind, "message": message}, **request_id}
+
+
+def refuse(call: Call, message: str, status: int = 400) -> ProviderError:
+    return ProviderError(Answer(status, dumps(refusal(call, ERROR_TYPES[status], message))))
+
+
+def check(call: Call) -> dict[str, Any]:
+    """The body, found to be one that Anthropic takes. Raises ProviderError, a 400."""
+    if b"anthropic-version" not in call.headers:
+        raise refuse(call, "anthropic-version: header is required")
+    body = call.body
+    if not isinstance(body, dict):
+        raise refuse(call, "The request body is not valid JSON: expected an object")
+    problem = _problem(body)
+    if problem is not None:
+        raise refuse(call, problem)
+    return body
+
+
+def _problem(body: dict[str, Any]) -> str | None:
+    """The first thing wrong with the body, as the API's message says it."""
+    for name in ("model", "messages", "max_tokens"):
+        if name not in body:
+            return f"{name}: Field required"
+    if not isinstance(body["model"], str) or not body["model"]:
+        return "model: Input should be a valid string"
+    if not is_integer(body["max_tokens"]):
+        return "max_tokens: Input should be a valid integer"
+    if body["max_tokens"] < 1:
+        return "max_tokens: Input should be greater than or equal to 1"
+    return _settings_problem(body) or _messages_problem(body["messages"]) or _tools_problem(body)
+
+
+def _settings_problem(body: dict[str, Any]) -> str | None:
+    temperature, stop, system = body.get("temperature"), body.get("stop_sequences"), body.get("system")
+    if temperature is not None and not is_number(temperature):
+        return "temperature: Input should be a valid number"
+    if temperature is not None and not 0 <= temperature <= 1:
+        return "temperature: range: 0..1"
+    if stop is not None and not (isinstance(stop, list) and all(isinstance(one, str) for one in stop)):
+        return "stop_sequences: Input should be a valid list of strings"
+    if any(not one.strip() for one in stop or ()):
+        return "stop_sequences: each stop sequence must contain non-whitespace"
+    if not isinstance(body.get("stream"), (bool, type(None))):
+        return "stream: Input should be a valid boolean"
+    if system is not None and not isinstance(system, str):
+        return _blocks_problem(system, "system")
+    for name in ("output_config", "output_format"):
+        if not isinstance(body.get(name), (dict, type(None))):
+            return f"{name}: Input should be an object"
+    wanted = (body.get("output_config") or {}).get("format")
+    return None if isinstance(wanted, (dict, type(None))) else "output_config.format: Input should be an object"
+
+
+def _messages_problem(messages: Any) -> str | None:
+    if not isinstance(messages, list):
+        return "messages: Input should be a valid list"
+    if not messages:
+        return "messages: at least one message is required"
+    for index, message in enumerate(messages):
+        problem = _message_problem(message, index, last=index == len(messages) - 1)
+        if problem is not None:
+            return problem
+    return _tool_turns_problem(messages)
+
+
+def _message_problem(message: Any, index: int, last: bool) -> str | None:
+    at = f"messages.{index}"
+    if not isinstance(message, dict):
+        return f"{at}: Input should be an object"
+    for name in ("role", "content"):
+        if name not in message:
+            return f"{at}.{name}: Field required"
+    role, content = message["role"], message["content"]
+    if role == "system":
+        return (
+            'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not '
+            '"system" as an input message role.'
+        )
+    if role not in ("user", "assistant"):
+        return f'messages: Unexpected role "{role}". Allowed roles are "user" or "assistant"'
+    if not content and isinstance(content, (str, list)) and not (last and role == "assistant"):
+        return f"{at}: all messages must have non-empty content except for the optional final assistant message"
+    return None if isinstance(content, str) else _blocks_problem(content, f"{at}.content")
+
+
+def _blocks_problem(blocks: Any, at: str) -> str | None:
+    if not isinstance(blocks, list):
+        return f"{at}: Input should be a valid list"
+    for index, block in enumerate(blocks):
+        where = f"{at}.{index}"
+        if not isinstance(block, dict):
+            return f"{where}: Input should be an object"
+        if "type" not in block:
+            return f"{where}.type: Field required"
+        if block["type"] not in BLOCKS:
+            expected = ", ".join(f"'{one}'" for one in BLOCKS)
+            found = f"Input tag '{block['type']}' found using 'type'"
+            return f"{where}: {found} does not match any of the expected tags: {expected}"
+        if block["type"] == "text" and not isinstance(block.get("text"), str):
+            return f"{where}.text.text: " + ("Input should be a valid string" if "text" in block else "Field required")
+        if block["type"] == "text" and not block["text"]:
+            return "messages: text content blocks must be non-empty"
+    return None
+
+
+def _tool_turns_problem(messages: list[dict[str, Any]]) -> str | None:
+    """Every tool_use is answered by a tool_result in the next message, and there is no other tool_result."""
+    awaited: list[str] = []
+    for index, message in enumerate(messages):
+        blocks = message["content"] if isinstance(message["content"], list) else []
+        answered = [block.get("tool_use_id") for block in blocks if block["type"] == "tool_result"]
+        missing = [one for one in awaited if one not in answered]
+        if missing:
+            return (
+                f"messages.{index - 1}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+                f"{', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
+                "next message."
+            )
+        for one in answered:
+            if one not in awaited:
+                return (
+                    f"messages.{index}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: {one}. Each "
+                    "`tool_result` block must have a corresponding `tool_use` block in the previous message."
+                )
+        awaited = [str(block.get("id")) for block in blocks if block["type"] == "tool_use"]
+    return None
+
+
+def custom_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The client's own tools; what else there is (web search and the like) runs at the provider."""
+    return [tool for tool in body.get("tools") or () if tool.get("type") in (None, "custom")]
+
+
+def _tools_problem(body: dict[str, Any]) -> str | None:
+    tools, choice = body.get("tools"), body.get("tool_choice")
+    if tools is not None and not isinstance(tools, list):
+        return "tools: Input should be a valid list"
+    for index, tool in enumerate(tools or ()):
+        if not isinstance(tool, dict):
+            return f"tools.{index}: Input should be an object"
+        if not isinstance(tool.get("name"), str):
+            return f"tools.{index}.custom.name: Field required"
+        if tool.get("type") in (None, "custom") and not isinstance(tool.get("input_schema"), dict):
+            return f"tools.{index}.custom.input_schema: Field required"
+    if choice is None:
+        return None
+    if not isinstance(choice, dict) or choice.get("type") not in TOOL_CHOICES:
+        expected = ", ".join(f"'{one}'" for one in TOOL_CHOICES)
+        return f"tool_choice: Input tag does not match any of the expected tags: {expected}"
+    if not tools:
+        return "tool_choice: tool_choice may only be specified while providing tools."
+    if choice["type"] == "tool" and choice.get("name") not in [tool["name"] for tool in tools]:
+        return f"tool_choice: Tool '{choice.get('name')}' not found in provided tools"
+    return None
+
+
+def prompt_tokens(body: dict[str, Any]) -> int:
+    """What a request counts as: its texts, a few tokens a message, images at their usual size, tools as JSON."""
+    total = 3 + _content_tokens(body.get("system") or "")
+    for message in body["messages"]:
+        total += 4 + _content_tokens(message["content"])
+    if body.get("tools"):
+        total += TOOLS_TOKENS + tokens.count(orjson.dumps(body["tools"]).decode())
+    return total
+
+
+def _content_tokens(content: Any) -> int:
+    if isinstance(content, str):
+        return tokens.count(content)
+    total = 0
+    for block in content:
+        if block["type"] == "text":
+            total += tokens.count(block["text"])
+        elif block["type"] in ("image", "document"):
+            total += IMAGE_TOKENS
+        else:
+            total += tokens.count(orjson.dumps(block).decode())
+    return total

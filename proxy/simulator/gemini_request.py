@@ -1,0 +1,204 @@
+"""What Gemini refuses in a generateContent request, in its own words; used by gemini.py.
+
+Being protobuf's JSON, requests may spell every field in camelCase or snake_case: `either` reads both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from proxy.simulator import tokens
+from proxy.simulator.wire import Answer, ProviderError, dumps, is_integer, is_number
+
+STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    413: "INVALID_ARGUMENT",
+    422: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+IMAGE_TOKENS = 258
+"""What a small image counts (https://ai.google.dev/gemini-api/docs/tokens)."""
+
+SCHEMA_TYPES = {"STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"}
+
+
+def refusal(message: str, status: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    name = STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
+    body: dict[str, Any] = {"code": status, "message": message, "status": name}
+    if details:
+        body["details"] = details
+    return {"error": body}
+
+
+def refuse(message: str, status: int = 400) -> ProviderError:
+    return ProviderError(Answer(status, dumps(refusal(message, status)), b"application/json; charset=UTF-8"))
+
+
+def either(fields: Mapping[str, Any], camel: str, snake: str) -> Any:
+    value = fields.get(camel)
+    return value if value is not None else fields.get(snake)
+
+
+def check(body: Any) -> dict[str, Any]:
+    """The body, found to be one that Gemini takes, with `contents` a list. Raises ProviderError, a 400."""
+    if not isinstance(body, dict):
+        raise refuse("Invalid JSON payload received. Unexpected token.")
+    checked: dict[str, Any] = dict(body)
+    contents = body.get("contents")
+    if isinstance(contents, dict):  # protobuf's JSON takes one for a list of one
+        checked["contents"] = [contents]
+    elif contents is not None and not isinstance(contents, list):
+        raise _invalid("contents", "type.googleapis.com/google.ai.generativelanguage.v1beta.Content", contents)
+    if not contents:
+        raise refuse("* GenerateContentRequest.contents: contents is not specified\n")
+    for index, content in enumerate(checked["contents"]):
+        _content(content, f"contents[{index}]")
+    system = either(checked, "systemInstruction", "system_instruction")
+    if system is not None:
+        _content(system, "system_instruction")
+    _generation_config(either(checked, "generationConfig", "generation_config"))
+    _tools(checked)
+    return checked
+
+
+def _invalid(field: str, kind: str, value: Any) -> ProviderError:
+    return refuse(f"Invalid value at '{field}' ({kind}), {orjson.dumps(value).decode()[:200]}")
+
+
+def _content(content: Any, at: str) -> None:
+    if not isinstance(content, dict):
+        raise _invalid(at, "type.googleapis.com/google.ai.generativelanguage.v1beta.Content", content)
+    if content.get("role", "user") not in ("user", "model", "function", "system"):
+        raise refuse("Please use a valid role: user, model.")
+    parts = content.get("parts")
+    if not isinstance(parts, list):
+        if isinstance(parts, dict):
+            content["parts"] = parts = [parts]
+        elif parts is not None:
+            raise _invalid(f"{at}.parts", "type.googleapis.com/google.ai.generativelanguage.v1beta.Part", parts)
+    if not parts:
+        raise refuse(f"* GenerateContentRequest.{at}.parts: contents.parts must not be empty.\n")
+    for index, part in enumerate(parts):
+        where = f"{at}.parts[{index}]"
+        if not isinstance(part, dict):
+            raise _invalid(where, "type.googleapis.com/google.ai.generativelanguage.v1beta.Part", part)
+        if not isinstance(part.get("text", ""), str):
+            raise _invalid(f"{where}.text", "TYPE_STRING", part["text"])
+        if not part:
+            raise refuse(
+                f"* GenerateContentRequest.{where}.data: required oneof field 'data' must have one initialized field\n"
+            )
+
+
+def _generation_config(config: Any) -> None:
+    if config is None:
+        return
+    if not isinstance(config, dict):
+        raise _invalid("generation_config", "GenerationConfig", config)
+    for camel, snake in (("maxOutputTokens", "max_output_tokens"), ("candidateCount", "candidate_count")):
+        value = either(config, camel, snake)
+        if value is not None and not is_integer(value):
+            raise _invalid(f"generation_config.{snake}", "TYPE_INT32", value)
+        if value is not None and value < 1:
+            raise refuse(f"* GenerateContentRequest.generation_config.{snake}: {snake} must be positive.\n")
+    if (either(config, "candidateCount", "candidate_count") or 1) > 8:
+        raise refuse("* GenerateContentRequest.generation_config.candidate_count: must be in the range [1, 8].\n")
+    temperature = config.get("temperature")
+    if temperature is not None and not is_number(temperature):
+        raise _invalid("generation_config.temperature", "TYPE_FLOAT", temperature)
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise refuse(
+            "* GenerateContentRequest.generation_config.temperature: temperature must be in the range [0.0, 2.0].\n"
+        )
+    stop = either(config, "stopSequences", "stop_sequences")
+    if stop is not None and not (isinstance(stop, list) and all(isinstance(one, str) for one in stop)):
+        raise _invalid("generation_config.stop_sequences", "TYPE_STRING", stop)
+
+
+def _tools(body: dict[str, Any]) -> None:
+    tools = body.get("tools")
+    if isinstance(tools, dict):
+        body["tools"] = tools = [tools]
+    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
+        raise _invalid("tools", "type.googleapis.com/google.ai.generativelanguage.v1beta.Tool", tools)
+    for declared in declarations(body):
+        if not isinstance(declared, dict) or not isinstance(declared.get("name"), str) or not declared["name"]:
+            raise refuse(
+                "* GenerateContentRequest.tools[0].function_declarations[0].name: Invalid function name. Must "
+                "start with a letter or an underscore.\n"
+            )
+    config = either(body, "toolConfig", "tool_config")
+    calling = either(config, "functionCallingConfig", "function_calling_config") if isinstance(config, dict) else config
+    if calling is not None and not isinstance(calling, dict):
+        raise _invalid("tool_config", "type.googleapis.com/google.ai.generativelanguage.v1beta.ToolConfig", calling)
+    mode = (calling or {}).get("mode")
+    if mode is not None and str(mode).upper() not in ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"):
+        raise _invalid("tool_config.function_calling_config.mode", "Mode", mode)
+
+
+def declarations(body: Mapping[str, Any]) -> list[Any]:
+    """The functions offered, of all tools."""
+    return [
+        declared
+        for tool in body.get("tools") or ()
+        for declared in either(tool, "functionDeclarations", "function_declarations") or ()
+    ]
+
+
+def texts(content: Mapping[str, Any]) -> list[str]:
+    return [part["text"] for part in content["parts"] if "text" in part]
+
+
+def json_schema(schema: Any) -> Any:
+    """Gemini's own Schema (a piece of OpenAPI 3.0) as JSON schema: types in capitals, `nullable`, and 64-bit
+    numbers as strings are the differences."""
+    if not isinstance(schema, dict):
+        return schema
+    plain = dict(schema)
+    kind = plain.get("type")
+    if isinstance(kind, str) and kind.upper() in SCHEMA_TYPES:
+        plain["type"] = kind.lower()
+    for camel, snake in (("anyOf", "any_of"), ("minItems", "min_items"), ("maxItems", "max_items")):
+        if snake in plain:
+            plain[camel] = plain.pop(snake)
+    for word in ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"):
+        if isinstance(plain.get(word), str):
+            plain[word] = int(plain[word])
+    if "properties" in plain:
+        plain["properties"] = {name: json_schema(part) for name, part in plain["properties"].items()}
+    if "items" in plain:
+        plain["items"] = json_schema(plain["items"])
+    if "anyOf" in plain:
+        plain["anyOf"] = [json_schema(part) for part in plain["anyOf"]]
+    return plain
+
+
+def prompt_tokens(body: Mapping[str, Any]) -> int:
+    """What a request counts as: its texts, inline files as one small image each, the rest as JSON."""
+    contents = list(body["contents"])
+    system = either(body, "systemInstruction", "system_instruction")
+    total = 0
+    for content in [*contents, system] if system is not None else contents:
+        for part in content["parts"]:
+            if "text" in part:
+                total += tokens.count(part["text"])
+            elif any(name in part for name in ("inlineData", "inline_data", "fileData", "file_data")):
+                total += IMAGE_TOKENS
+            else:
+                total += tokens.count(orjson.dumps(part).decode())
+    if body.get("tools"):
+        total += tokens.count(orjson.dumps(body["tools"]).decode())
+    return max(total, 1)

@@ -1,0 +1,125 @@
+"""What the wire formats and the application share: a call as it came in, an answer as it goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from proxy.simulator.reply import Prompt, Reply
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+HTML = b"text/html"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request to a provider. `body` is the parsed JSON, whatever it is (None: it is no JSON);
+    `model` is None where the request does not say; `sse` is False for Gemini's streams as a JSON array."""
+
+    headers: Mapping[bytes, bytes]
+    query: bytes
+    raw: bytes
+    request_id: str
+    model: str | None = None
+    stream: bool = False
+    sse: bool = True
+    body: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response with its whole body."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: Headers = field(default_factory=list)
+
+
+class ProviderError(Exception):
+    """The provider refuses the request; `answer` is how it says so."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Provider(Protocol):
+    """A wire format: a module with these names (what it has no use for is named with an underscore there)."""
+
+    NAME: str
+    """As in faults and the journal."""
+
+    def authorise(self, call: Call, /) -> None:
+        """Raises ProviderError where there is no key."""
+
+    def read(self, call: Call, /) -> Prompt:
+        """Checks the request as the provider does. Raises ProviderError."""
+
+    def write(self, call: Call, prompt: Prompt, reply: Reply, /) -> Answer:
+        """The reply in one piece."""
+
+    def stream(self, call: Call, prompt: Prompt, reply: Reply, /) -> list[bytes]:
+        """The reply as the stream's events, each ready to send."""
+
+    def stream_type(self, call: Call, /) -> bytes:
+        """The content type of a stream."""
+
+    def headers(self, call: Call, elapsed_ms: int, /) -> Headers:
+        """What the provider's every answer carries beside its content type."""
+
+    def schema_error(self, prompt: Prompt, reason: str, /) -> ProviderError:
+        """The refusal of a schema that has no instance."""
+
+    def error(self, call: Call, status: int, retry_after: float | None, /) -> Answer:
+        """The provider's own way to say `status` (400 to 599)."""
+
+    def error_event(self, call: Call, status: int, /) -> bytes:
+        """The same within a stream that has begun."""
+
+    def broken_event(self, call: Call, /) -> bytes:
+        """An event that does not parse."""
+
+
+def dumps(value: Any) -> bytes:
+    return orjson.dumps(value)
+
+
+def event(value: Any) -> bytes:
+    """A server-sent event without a name."""
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def retry_headers(retry_after: float | None) -> Headers:
+    if retry_after is None:
+        return []
+    return [(b"retry-after", f"{retry_after:g}".encode())]
+
+
+def bad_gateway_page(status: int, phrase: str, server: str) -> bytes:
+    """What a load balancer in front of a provider says when it has no answer from behind."""
+    return (
+        f"<html>\r\n<head><title>{status} {phrase}</title></head>\r\n<body>\r\n"
+        f"<center><h1>{status} {phrase}</h1></center>\r\n<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
+    ).encode()
+
+
+def kind(value: Any) -> str:
+    """The JSON type of a value with its article, as the providers' messages name it."""
+    if value is None:
+        return "null"
+    names = ((bool, "a boolean"), (int, "an integer"), (float, "a decimal"), (str, "a string"), (list, "an array"))
+    return next((name for python, name in names if isinstance(value, python)), "an object")
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
