@@ -181,10 +181,15 @@ def _event_log(state: StateDir) -> Iterator[Callable[[str], None]]:
 
 async def _prove(stack: EmbeddedStack, state: StateDir, steps: Any) -> bool:
     from proxy.checks import Target, run_checks
-    from proxy.secrets import MASTER_KEY
+    from proxy.secrets import CONTROL_KEY, MASTER_KEY
 
     values = stack.plan.secrets
-    target = Target(url=stack.run.url, key=values[MASTER_KEY])
+    target = Target(
+        url=stack.run.url,
+        key=values[MASTER_KEY],
+        simulator_url=stack.run.simulator_url,
+        control_key=values[CONTROL_KEY] if stack.run.simulator_url else None,
+    )
     with steps.step("Smoke checks") as step:
         results = await asyncio.to_thread(run_checks, target, lambda result: step.say(result.name))
         failed = [result for result in results if result.failed]

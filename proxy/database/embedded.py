@@ -216,13 +216,13 @@ class EmbeddedPostgres:
             unprivileged.__file__,
             str(uid),
             str(gid),
-            "plain" if open_to_all else "through",
+            "open" if open_to_all else "closed",
         ]
         return helper + command
 
     def _tool(self, name: str, *arguments: str, stdin: str | None = None) -> None:
         command = self._as_user([str(binaries() / name), *arguments])
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command,
             input=stdin or "",
             capture_output=True,

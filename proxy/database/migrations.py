@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -33,6 +34,12 @@ PRISMA_PARAMETERS = {
     "connection_limit", "pool_timeout", "pgbouncer", "schema", "socket_timeout", "statement_cache_size",
     "sslaccept", "sslidentity", "sslpassword", "max_connection_lifetime", "max_idle_connection_lifetime",
 }  # fmt: skip
+
+# Two indexes of LiteLLM's are in no migration: table, name, columns.
+REQUEST_LOG_INDEXES = (
+    ("LiteLLM_SpendLogs", "LiteLLM_SpendLogs_api_key_startTime_idx", ("api_key", "startTime")),
+    ("LiteLLM_SpendLogs", "LiteLLM_SpendLogs_litellm_call_id_idx", ("litellm_call_id",)),
+)
 
 LEDGER = """
 CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
@@ -109,7 +116,7 @@ def migrate(
             _apply(connection, migration)
             report.applied.append(migration.name)
         if folder is None:
-            _build_request_log_indexes(url, len(todo), progress)
+            _build_request_log_indexes(connection, url, len(todo), progress)
     report.seconds = time.monotonic() - began
     return report
 
@@ -290,11 +297,34 @@ def _apply(connection: psycopg.Connection[Any], migration: Migration) -> None:
     )
 
 
-def _build_request_log_indexes(url: str, total: int, progress: Callable[[Progress], None]) -> None:
-    """Two indexes of LiteLLM's are in no migration: it builds them beside."""
+def _build_request_log_indexes(
+    connection: psycopg.Connection[Any], url: str, total: int, progress: Callable[[Progress], None]
+) -> None:
+    """LiteLLM builds these beside its migrations, as a table full of requests must not be blocked meanwhile.
+
+    On an empty table that is one statement. Else LiteLLM's own builder does it, whose import takes seconds.
+    """
+    missing = [index for index in REQUEST_LOG_INDEXES if not _is_valid_index(connection, index[1])]
+    if not missing:
+        return
+    progress(Progress(total, total, "request log indexes"))
+    row = connection.execute('SELECT EXISTS (SELECT FROM "LiteLLM_SpendLogs")').fetchone()
+    if row and not row[0]:
+        for table, name, columns in missing:
+            names = sql.SQL(", ").join(map(sql.Identifier, columns))
+            statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})")
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(table), names))
+        return
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # its import would fetch prices
     from litellm_proxy_extras.request_log_indexes import ensure_request_log_indexes
 
-    progress(Progress(total, total, "request log indexes"))
     address, schema = libpq_url(url)
     if not ensure_request_log_indexes(address, schema or "public"):
         raise DatabaseError("LiteLLM's request-log indexes could not be built. The database log says why; try again.")
+
+
+def _is_valid_index(connection: psycopg.Connection[Any], name: str) -> bool:
+    row = connection.execute(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (f'"{name}"',)
+    ).fetchone()
+    return bool(row and row[0])

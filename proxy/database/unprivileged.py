@@ -1,4 +1,4 @@
-"""`python unprivileged.py UID GID COMMAND…`: run a command as another user. Used by embedded.py when we are root.
+"""`python unprivileged.py UID GID open|closed COMMAND…`: run a command as another user. Used by embedded.py when we are root.
 
 Postgres refuses to run as root. The user it runs as must still reach its files, also where a folder above
 them is closed to others (a checkout below /root): then the command keeps one capability, to pass through
@@ -50,10 +50,10 @@ def _keep(libc: ctypes.CDLL, capability: int) -> bool:
 
 
 def main() -> None:
-    uid, gid, pass_through, *command = sys.argv[1:]
+    uid, gid, folders, *command = sys.argv[1:]
     try:
-        become(int(uid), int(gid), pass_through=pass_through == "through")
-        os.execv(command[0], command)
+        become(int(uid), int(gid), pass_through=folders == "closed")
+        os.execv(command[0], command)  # noqa: S606 - a program of ours, no shell wanted
     except OSError as error:
         sys.exit(f"cannot run {command[0]} as user {uid}: {error.strerror}")
 
