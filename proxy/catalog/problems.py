@@ -26,7 +26,8 @@ class CatalogError(Exception):
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
         self.file = file
         self.problems = tuple(sorted(set(problems)))
-        super().__init__("\n".join(describe(file, problem) for problem in self.problems))
+        lines = [describe(file, problem) for problem in self.problems]
+        super().__init__("\n  ".join(["the configuration cannot be used:", *lines]))
 
 
 def describe(file: Path, problem: Problem) -> str:
