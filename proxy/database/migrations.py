@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from proxy.database.errors import DatabaseError, masked_url
+from proxy.database.errors import DatabaseError
 
 __all__ = ["DatabaseError", "MigrationReport", "Progress", "masked_url", "migrate", "pending", "resolve_failed"]
 
@@ -78,6 +78,17 @@ class MigrationReport:
     applied: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+
+def masked_url(url: str) -> str:
+    """A database URL as it may be shown or logged: without its password and its parameters."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(a malformed URL)"
+    user = f"{parts.username}@" if parts.username else ""
+    return urlunsplit((parts.scheme, f"{user}{parts.hostname or ''}{port}", parts.path, "", ""))
 
 
 def migrations_folder() -> Path:

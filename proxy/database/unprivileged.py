@@ -1,4 +1,4 @@
-"""`python unprivileged.py UID GID open|closed COMMAND…`: run a command as another user. Used by embedded.py when we are root.
+"""`python unprivileged.py UID GID open|closed COMMAND…`: run a command as another user, for embedded.py.
 
 Postgres refuses to run as root. The user it runs as must still reach its files, also where a folder above
 them is closed to others (a checkout below /root): then the command keeps one capability, to pass through
