@@ -9,7 +9,10 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import socket
 import sys
+
+from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
 from proxy.gateway.settings import SettingsError, read_settings
@@ -31,11 +34,20 @@ def main() -> int:
         catalog = load_catalog(settings.config)
     except (SettingsError, CatalogError) as error:
         return _fail(WRONG_SETTINGS, str(error))
+    host = settings.host or catalog.gateway.host
+    port = catalog.gateway.port if settings.port is None else settings.port
+    try:
+        listener = _bind(host, port)  # before the long import: a taken port is told at once
+    except OSError as error:
+        return _fail(NOT_STARTED, f"cannot listen on {host}:{port}: {error.strerror or error}")
     _log_to_stdout()
 
     from proxy.render.litellm import litellm_environment
 
     os.environ.update(litellm_environment(catalog))
+    os.environ.setdefault("LITELLM_LOG", "WARNING")
+    if settings.simulator:
+        os.environ.update(pass_through_bases(settings.simulator))
     # LiteLLM makes millions of objects that stay: collecting them while they are made doubles the import.
     gc.disable()
     from proxy.gateway.app import build_app
@@ -51,9 +63,29 @@ def main() -> int:
         wait_until_migrated(settings.database_url, settings.database_wait, lambda why: log.info("%s", why))
     except DatabaseError as error:
         return _fail(NOT_STARTED, str(error))
-    host = settings.host or catalog.gateway.host
-    port = catalog.gateway.port if settings.port is None else settings.port
-    return _serve(app, host, port)
+    return _serve(app, listener)
+
+
+def pass_through_bases(simulator: str) -> dict[str, str]:
+    """Where LiteLLM's pass-through routes (/openai/..., /anthropic/..., /gemini/...) go in double mode.
+
+    They take no model of the catalogue and know nothing of its base URLs: left alone they would send what a
+    client wrote to the real providers.
+    """
+    return {
+        "OPENAI_API_BASE": f"{simulator}/openai/",
+        "ANTHROPIC_API_BASE": f"{simulator}/anthropic",
+        "GEMINI_API_BASE": f"{simulator}/gemini",
+    }
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that holds the port but does not listen yet: connections are refused until the gateway serves."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener
 
 
 def _log_to_stdout() -> None:
@@ -66,16 +98,13 @@ def _log_to_stdout() -> None:
         logging.getLogger(name).propagate = False
 
 
-def _serve(app: object, host: str, port: int) -> int:
+def _serve(app: ASGIApp, listener: socket.socket) -> int:
     import uvicorn
 
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        host=host,
-        port=port,
+        app,
         lifespan="on",
         log_config=None,
-        log_level="warning",
         access_log=False,  # replies.py has its own, without queries
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -83,10 +112,8 @@ def _serve(app: object, host: str, port: int) -> int:
     )
     server = uvicorn.Server(config)
     try:
-        server.run()
-    except SystemExit:  # uvicorn's way to say that the port is taken
-        return _fail(NOT_STARTED, f"cannot listen on {host}:{port}; is another process using it?")
-    if not server.started:
+        server.run(sockets=[listener])
+    except SystemExit:  # uvicorn's way to say that the app did not start
         return _fail(NOT_STARTED, "LiteLLM did not start; the cause is in the lines above")
     return 0
 

@@ -16,7 +16,8 @@ class SettingsError(Exception):
 @dataclass(frozen=True)
 class Settings:
     """`config` is proxy.yaml, `litellm_config` LiteLLM's rendered from it. `host` and `port` None: as proxy.yaml
-    says. `database_wait` is how many seconds to wait for a migrated database."""
+    says. `database_wait` is how many seconds to wait for a migrated database. `simulator` is the base URL of
+    the providers' double, in double mode."""
 
     config: Path
     litellm_config: Path
@@ -25,6 +26,7 @@ class Settings:
     host: str | None = None
     port: int | None = None
     database_wait: float = DEFAULT_DATABASE_WAIT
+    simulator: str | None = None
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -62,6 +64,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         problems.append(f"LITELLM_LOCAL_MODE is {mode!r}, neither double nor live")
     need("LITELLM_MASTER_KEY", "the key that may do everything; starts with sk-")
     need("LITELLM_SALT_KEY", "what secrets in the database are encrypted with")
+    simulator = environment.get("LITELLM_LOCAL_SIMULATOR", "").strip() if mode == "double" else ""
     database_url = need("DATABASE_URL", "postgresql://...")
     port = number("LITELLM_LOCAL_PORT", None)
     wait = number("LITELLM_LOCAL_DATABASE_WAIT", DEFAULT_DATABASE_WAIT)
@@ -75,4 +78,5 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         host=environment.get("LITELLM_LOCAL_HOST", "").strip() or None,
         port=None if port is None else int(port),
         database_wait=wait if wait is not None else DEFAULT_DATABASE_WAIT,
+        simulator=simulator.rstrip("/") or None,
     )
