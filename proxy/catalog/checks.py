@@ -13,6 +13,9 @@ from proxy.catalog.prices import usual_prices
 from proxy.catalog.problems import did_you_mean
 from proxy.catalog.source import Source
 
+# A wrong unit is off by 1,000. Less than that: an own contract may be well below the list, an old model above.
+WRONG_UNIT = 25
+
 
 def check_across(source: Source) -> None:
     """Adds to `source` what is wrong between its sections."""
@@ -61,13 +64,13 @@ def _check_prices(source: Source, alias: str, model: dict[str, Any], api: str, u
         if side not in ("input", "output") or not _is_number(price) or not 0 < price < float("inf"):
             continue
         usual = usual_prices(api, upstream, side)
-        if usual is None or usual.cheapest / 50 < price < usual.dearest * 50:
+        if usual is None or usual.cheapest / WRONG_UNIT < price < usual.dearest * WRONG_UNIT:
             continue
-        unit, factor = ("per 1,000,000", 0.001) if price > usual.dearest else ("per single token", 1000.0)
+        unit, factor = ("1,000,000 tokens", 0.001) if price > usual.dearest else ("single token", 1000.0)
         source.problem(
             ("models", alias, "price_per_1k", side),
             f"{price:g} is no price per 1,000 tokens ({usual.whose}: {usual}). "
-            f"If it is dollars {unit}{' tokens' if factor < 1 else ''}, write {price * factor:.10g}",
+            f"If it is dollars per {unit}, write {price * factor:.10g}",
         )
 
 

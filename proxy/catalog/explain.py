@@ -117,12 +117,10 @@ def _instead(value: Any, name: str) -> str:
 def _unquote_hint(kind: str, value: Any) -> str:
     """What would mend the most common wrong types."""
     if kind in {"int_type", "int_from_float", "float_type"} and isinstance(value, str):
-        try:
-            float(value)
-        except ValueError:
-            digits = value.replace(",", "").replace("_", "").replace(" ", "")
-            return f"; write {digits}" if digits.isdigit() else ""
-        return "; remove the quotes"
+        digits = value.replace(",", "").replace("_", "").replace(" ", "")
+        if digits != value and digits.isdigit():
+            return f"; write {digits}"
+        return "; remove the quotes" if value.replace(".", "", 1).isdigit() else ""
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "; put it in quotes"
     if kind == "list_type" and isinstance(value, str):

@@ -56,11 +56,17 @@ def entry(api: str, upstream: str, prices: dict[str, dict[str, Any]] | None = No
 
 
 def usual_prices(api: str, upstream: str, side: str) -> UsualPrices | None:
-    """List price of the model (`side` is input or output), or the range of its provider where it has none."""
+    """What the model costs (`side` is input or output), by the best evidence in the map.
+
+    Its own entry; or, for one the map has dropped, the same model at other providers; or all of its provider.
+    """
     field = f"{side}_cost_per_token"
     listed = (entry(api, upstream) or {}).get(field)
     if listed:
         return UsualPrices(listed * 1000, listed * 1000, "its list price")
+    elsewhere = [found[field] for key, found in bundled_map().items() if upstream in key and found.get(field)]
+    if elsewhere:
+        return UsualPrices(min(elsewhere) * 1000, max(elsewhere) * 1000, "the same model elsewhere")
     known = _provider_prices(api, field)
     return UsualPrices(min(known) * 1000, max(known) * 1000, f"models of {api}") if known else None
 

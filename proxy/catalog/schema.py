@@ -12,6 +12,9 @@ def json_schema() -> dict[str, Any]:
     """The schema as plain data (draft 2020-12)."""
     schema = Catalog.model_json_schema()
     schema["title"] = "litellm-local: config/proxy.yaml"
+    for section in schema["properties"].values():
+        if "patternProperties" in section:  # pydantic leaves other names open there
+            section["additionalProperties"] = False
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

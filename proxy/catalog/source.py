@@ -87,7 +87,9 @@ def parse(raw: bytes) -> Source:
         if node is not None:
             source.data = _plain(node, (), source)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # Of a bracket that is never closed, the place to look at is where it opens.
+        unclosed = "flow" in (error.context or "")
+        mark = (error.context_mark if unclosed else None) or error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         source.problems.append(Problem(line, "", f"bad YAML at column {column}: {_explain(error, text)}"))
     except yaml.reader.ReaderError as error:
