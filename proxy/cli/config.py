@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,14 @@ def check(config: Path, strict: bool, as_json: bool) -> None:
         catalog, source = read_catalog(config)
     except CatalogError as error:
         _report_problems(error, as_json)
-        raise click.exceptions.Exit(1) from None
+        sys.exit(1)
     warnings = drift(catalog, today())
     if as_json:
         _print_json({"ok": True, "file": str(config), "problems": [], "warnings": _as_data(warnings, source)})
     else:
         _report_warnings(config, catalog, warnings, source)
     if strict and warnings:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 @config.command()
