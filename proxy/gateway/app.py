@@ -36,6 +36,8 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path) -> ASGIApp:
     from litellm.proxy import proxy_server
 
     limits = catalog.limits
+    if mode == "double":
+        internals.tell_repeated_replies_apart()
     add_usage_route(proxy_server.app, catalog)
     overrides = Overrides(
         internals.own_parameters(), max_timeout=limits.request_timeout_seconds, max_retries=limits.retries
@@ -71,8 +73,7 @@ class MetricsPath:
 
 def add_usage_route(app: Any, catalog: Catalog) -> None:
     """Registers GET /usage on LiteLLM's FastAPI app."""
-    providers = {alias: model.provider for alias, model in catalog.models.items()}
-    report = UsageReport(internals.query, internals.write_spend_logs, providers)
+    report = UsageReport(internals.query, internals.write_spend_logs, catalog)
 
     async def usage(
         request: Request,

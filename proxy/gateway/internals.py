@@ -49,14 +49,35 @@ async def write_spend_logs() -> None:
     )
 
 
+def tell_repeated_replies_apart() -> None:
+    """Has LiteLLM keep a row of spend for every reply of the providers' double.
+
+    It keys the spend log by the provider's id of a reply. The double answers the same request the same way,
+    id included, so all but the first of equal requests would go uncounted; here the call's own id is added.
+    Rows of the Responses API keep theirs, by which LiteLLM finds a conversation again.
+    """
+    from litellm.proxy.spend_tracking import spend_tracking_utils
+
+    reply_id_of = spend_tracking_utils.get_spend_logs_id
+
+    def get_spend_logs_id(call_type: str, response_obj: dict[str, Any], kwargs: dict[str, Any]) -> str | None:
+        reply_id: str | None = reply_id_of(call_type, response_obj, kwargs)
+        call_id = kwargs.get("litellm_call_id")
+        if call_type == "aresponses" or not reply_id or not call_id or reply_id == call_id:
+            return reply_id
+        return f"{reply_id}-{call_id}"
+
+    spend_tracking_utils.get_spend_logs_id = get_spend_logs_id
+
+
 async def caller(request: Request) -> str | None:
     """The hash of the virtual key that asks; None for the master key and for an admin's session in /ui.
 
     Raises LiteLLM's ProxyException (401) for no key or a wrong one. LiteLLM knows nothing of /usage and would
     refuse virtual keys there, so it is asked as for /key/info, which every key may call about itself.
     """
-    from litellm.proxy import proxy_server
-    from litellm.proxy._types import LitellmUserRoles, SpecialHeaders, hash_token
+    from litellm.constants import LITELLM_PROXY_MASTER_KEY_ALIAS, UI_SESSION_TOKEN_TEAM_ID
+    from litellm.proxy._types import LitellmUserRoles, SpecialHeaders
     from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
     as_key_info = {**request.scope, "path": "/key/info", "raw_path": b"/key/info", "query_string": b""}
@@ -70,7 +91,7 @@ async def caller(request: Request) -> str | None:
         azure_apim_header=headers.get(SpecialHeaders.azure_apim_authorization.value),
         custom_litellm_key_header=headers.get(SpecialHeaders.custom_litellm_api_key.value),
     )
-    is_admin_session = auth.team_id == "litellm-dashboard" and auth.user_role == LitellmUserRoles.PROXY_ADMIN
-    if is_admin_session or auth.token == hash_token(proxy_server.master_key):
+    is_admin_session = auth.team_id == UI_SESSION_TOKEN_TEAM_ID and auth.user_role == LitellmUserRoles.PROXY_ADMIN
+    if is_admin_session or auth.token == LITELLM_PROXY_MASTER_KEY_ALIAS:
         return None
     return str(auth.token)

@@ -15,44 +15,47 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
+from proxy.catalog import Catalog
 from proxy.gateway.errors import Refusal
 
 GroupBy = Literal["model", "key", "day", "provider"]
 DEFAULT_DAYS = 30
 _FLUSH_SECONDS = 2.0
 
-# One row per hour would do for every grouping; grouping in SQL keeps what is fetched small.
-_COLUMNS: dict[GroupBy, str] = {
-    "model": """coalesce(nullif(model_group, ''), nullif(model, ''), 'unknown')""",
-    "key": "api_key",
-    "day": """to_char("startTime", 'YYYY-MM-DD')""",
-    "provider": """coalesce(nullif(model_group, ''), 'unknown') || ' ' || coalesce(custom_llm_provider, '')""",
+_COLUMNS: dict[GroupBy, tuple[str, ...]] = {
+    "model": ("model_group", "model", "custom_llm_provider"),
+    "key": ("api_key",),
+    "day": ("""to_char("startTime", 'YYYY-MM-DD') AS day""",),
+    "provider": ("model_group", "model", "custom_llm_provider"),
 }
+# LiteLLM also logs refused calls of its management routes, with the route as their type; those are no usage.
 _SQL = """
-SELECT {column} AS name,
+SELECT {columns},
        count(*)::int AS requests,
        (count(*) FILTER (WHERE status = 'failure'))::int AS failures,
        coalesce(sum(prompt_tokens), 0)::float8 AS prompt_tokens,
        coalesce(sum(completion_tokens), 0)::float8 AS completion_tokens,
-       coalesce(sum(spend), 0)::float8 AS spend_usd
+       coalesce(sum(spend), 0)::float8 AS spend
 FROM "LiteLLM_SpendLogs"
 WHERE "startTime" >= $1::timestamptz AT TIME ZONE 'UTC'
   AND "startTime" < $2::timestamptz AT TIME ZONE 'UTC'
   AND ($3 = '' OR api_key = $3)
-GROUP BY 1
-ORDER BY 1
+  AND call_type NOT LIKE '/%'
+GROUP BY {groups}
+ORDER BY {groups}
 """
 _ALIASES = """SELECT token, key_alias FROM "LiteLLM_VerificationToken" WHERE token = ANY($1::text[])"""
 
 
 class Figures(BaseModel):
-    """`requests` counts every request that reached a model or failed on its way; `failures` are among them."""
+    """`requests` are those to a model, the gateway's own health probes among them; `failures` are the requests
+    that got an error, also for their key. `spend` is in US dollars."""
 
     requests: int = 0
     failures: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    spend_usd: float = 0.0
+    spend: float = 0.0
 
 
 class Group(Figures):
@@ -120,36 +123,40 @@ def _midnight(day: date) -> datetime:
 class UsageReport:
     """Asks Postgres through LiteLLM's own client.
 
-    `query(sql, *arguments)` returns rows as dicts, `flush()` writes what LiteLLM has pending, `providers`
-    maps an alias to its provider.
+    `query(sql, *arguments)` returns rows as dicts, `flush()` writes what LiteLLM has pending. Aliases and the
+    names of providers are the catalogue's.
     """
 
     def __init__(
         self,
         query: Callable[..., Awaitable[Iterable[Mapping[str, Any]]]],
         flush: Callable[[], Awaitable[None]],
-        providers: Mapping[str, str],
+        catalog: Catalog,
     ) -> None:
         self._query = query
         self._flush = flush
-        self._providers = providers
+        self._provider_of = {alias: model.provider for alias, model in catalog.models.items()}
+        self._alias_of = {model.upstream: alias for alias, model in catalog.models.items()}
+        self._provider_called = {provider.api: name for name, provider in catalog.providers.items()}
 
     async def usage(self, asked: Query, key: str | None) -> Usage:
         """`key` is the hash of the key whose rows are counted; None: everybody's."""
         await self._write_pending()
         as_of = datetime.now(timezone.utc)
-        sql = _SQL.format(column=_COLUMNS[asked.group_by])
+        columns = _COLUMNS[asked.group_by]
+        numbers = ", ".join(str(number) for number in range(1, len(columns) + 1))
+        sql = _SQL.format(columns=", ".join(columns), groups=numbers)
         rows = await self._query(sql, asked.since.isoformat(), asked.until.isoformat(), key or "")
         by_name: dict[str, Figures] = {}
         totals = Figures()
         for row in rows:
-            name = self._name(asked.group_by, str(row["name"]))
+            name = self._name(asked.group_by, row)
             for figures in (by_name.setdefault(name, Figures()), totals):
                 figures.requests += int(row["requests"])
                 figures.failures += int(row["failures"])
                 figures.prompt_tokens += int(row["prompt_tokens"])
                 figures.completion_tokens += int(row["completion_tokens"])
-                figures.spend_usd = round(figures.spend_usd + float(row["spend_usd"]), 10)
+                figures.spend = round(figures.spend + float(row["spend"]), 12)
         groups = [
             Group.model_validate({asked.group_by: name, **figures.model_dump()}) for name, figures in by_name.items()
         ]
@@ -157,11 +164,17 @@ class UsageReport:
             await self._add_aliases(groups)
         return Usage(as_of=as_of, since=asked.since, until=asked.until, totals=totals, groups=groups)
 
-    def _name(self, group_by: GroupBy, name: str) -> str:
-        if group_by != "provider":
-            return name
-        alias, _, called = name.partition(" ")
-        return self._providers.get(alias) or called or "unknown"
+    def _name(self, group_by: GroupBy, row: Mapping[str, Any]) -> str:
+        if group_by == "day":
+            return str(row["day"])
+        if group_by == "key":
+            return row["api_key"] or "none"
+        # Health probes have no alias, and their upstream's name, with or without LiteLLM's "openai/" before it.
+        alias = row["model_group"] or self._alias_of.get(str(row["model"]).rpartition("/")[2])
+        if group_by == "model":
+            return alias or "unknown"
+        called = row["custom_llm_provider"]
+        return self._provider_of.get(alias or "") or self._provider_called.get(called) or called or "unknown"
 
     async def _add_aliases(self, groups: list[Group]) -> None:
         rows = await self._query(_ALIASES, [group.key for group in groups])

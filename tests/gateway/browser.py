@@ -66,15 +66,14 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 30) -> Any:
-        """The expression's value as soon as it is true; AssertionError with the page's text when it never is."""
+    def wait_for(self, expression: str, seconds: float = 30) -> None:
+        """Returns as soon as the expression is true; AssertionError with the page's text when it never is."""
         deadline = time.monotonic() + seconds
-        while not (value := self.evaluate(expression)):
+        while not self.evaluate(f"!!({expression})"):
             if time.monotonic() > deadline:
                 where, text = self.evaluate("location.href"), self.evaluate("document.body.innerText")
                 raise AssertionError(f"never true: {expression}\nat {where}\nfailed: {self.failures}\n{text}")
             time.sleep(0.1)
-        return value
 
     def type_into(self, selector: str, text: str) -> None:
         """Clicks into a field and types as a user would."""

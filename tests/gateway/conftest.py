@@ -115,3 +115,69 @@ def inner() -> Inner:
 @pytest.fixture
 def play() -> Callable[..., Answer]:
     return _play
+
+
+@dataclass
+class OwnStack:
+    url: str
+    master_key: str
+    simulator_url: str
+    control_key: str
+    database_url: str
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    import os
+    import subprocess
+    import sys
+
+    from processes import free_port, gateway_environment, running
+
+    from proxy.catalog import project_root
+    from proxy.database.embedded import EmbeddedPostgres
+    from proxy.database.migrations import migrate
+    from proxy.simulator import api_bases
+
+    folder = tmp_path_factory.mktemp("stack")
+    folder.chmod(0o755)
+    folder.parent.chmod(0o755)
+    folder.parent.parent.chmod(0o755)
+    postgres = EmbeddedPostgres(folder / "postgres", folder / "postgres.log", free_port(), "pw")
+    postgres.prepare()
+    uid = postgres.user
+    extra = {} if uid is None else {"user": uid[0], "group": uid[1], "extra_groups": []}
+    with (folder / "postgres.out").open("wb") as out:
+        server = subprocess.Popen(
+            postgres.command(),
+            env={**os.environ, **postgres.environment()},
+            stdout=out,
+            stderr=out,
+            cwd=folder / "postgres",
+            **extra,
+        )
+    import time
+
+    while not postgres.is_ready():
+        time.sleep(0.1)
+    postgres.create_database()
+    migrate(postgres.url(), lambda _progress: None)
+    port = free_port()
+    simulator = subprocess.Popen(
+        [sys.executable, "-m", "proxy.simulator", "--port", str(port)],
+        env={**os.environ, "LITELLM_LOCAL_CONTROL_KEY": "control"},
+    )
+    base = f"http://127.0.0.1:{port}"
+    key = "sk-" + "master-of-a-test"
+    environment = gateway_environment(
+        folder, project_root() / "config" / "proxy.yaml", postgres.url(), key, api_bases(base)
+    )
+    environment["LITELLM_LOCAL_SIMULATOR"] = base
+    try:
+        with running(environment, folder) as url:
+            yield OwnStack(url, key, base, "control", postgres.url())
+    finally:
+        print((folder / "gateway.log").read_text()[-20000:])
+        simulator.terminate()
+        server.send_signal(2)
+        server.wait(30)

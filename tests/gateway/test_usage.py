@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+from proxy.catalog import load_catalog
 from proxy.gateway.errors import Refusal
 from proxy.gateway.usage import Query, UsageReport, parse_query
 
@@ -49,15 +50,13 @@ def test_what_cannot_be_meant_is_400(since, until, group_by, param):
     assert (refused.value.status, refused.value.param) == (400, param)
 
 
-def row(name, requests=1, failures=0, tokens=10, spend=0.1):
-    return {
-        "name": name,
-        "requests": requests,
-        "failures": failures,
-        "prompt_tokens": float(tokens),
-        "completion_tokens": float(tokens),
-        "spend_usd": spend,
-    }
+def row(requests=1, failures=0, tokens=10, spend=0.1, **names):
+    figures = {"prompt_tokens": float(tokens), "completion_tokens": float(tokens), "spend": spend}
+    return {"requests": requests, "failures": failures, **figures, **names}
+
+
+def model_row(model_group, model, custom_llm_provider, **figures):
+    return row(model_group=model_group, model=model, custom_llm_provider=custom_llm_provider, **figures)
 
 
 class Database:
@@ -73,21 +72,25 @@ class Database:
         self.log.append("flushed")
 
 
-def report(database, group_by, key=None, providers=None):
+def report(database, group_by, key=None):
     asked = Query(utc(2026, 11, 1), NOW, group_by)
-    usage = UsageReport(database.query, database.flush, providers or {})
+    usage = UsageReport(database.query, database.flush, load_catalog())
     return asyncio.run(usage.usage(asked, key))
 
 
 def test_totals_are_the_sum_of_the_groups():
-    database = Database([row("gpt-4o", 3, 1, 10, 0.1), row("gpt-5-mini", 2, 0, 5, 0.2)])
+    rows = [
+        model_row("gpt-4o", "openai/gpt-4o", "openai", requests=3, failures=1, tokens=10, spend=0.1),
+        model_row("gpt-5-mini", "openai/gpt-5-mini-2025-08-07", "openai", requests=2, tokens=5, spend=0.2),
+    ]
+    database = Database(rows)
     usage = report(database, "model")
     assert usage.totals.model_dump() == {
         "requests": 5,
         "failures": 1,
         "prompt_tokens": 15,
         "completion_tokens": 15,
-        "spend_usd": 0.3,
+        "spend": 0.3,
     }
     assert [(group.model, group.requests) for group in usage.groups] == [("gpt-4o", 3), ("gpt-5-mini", 2)]
 
@@ -105,17 +108,36 @@ def test_a_flush_that_does_not_end_delays_the_answer_only_a_little(monkeypatch):
     assert report(database, "model").totals.requests == 0
 
 
+LOGGED = [
+    model_row("gpt-4o", "openai/gpt-4o", "openai"),
+    model_row("gemini-2.5-pro", "gemini/gemini-1.5-pro", "gemini"),
+    model_row("", "gemini-1.5-pro", "gemini"),  # a health probe
+    model_row("retired-alias", "openai/gpt-3", "openai"),
+    model_row("", "made-up-by-a-client", ""),
+]
+
+
+def test_models_are_aliases():
+    groups = report(Database(LOGGED), "model").groups
+    figures = {group.model: group.requests for group in groups}
+    assert figures == {"gpt-4o": 1, "gemini-2.5-pro": 2, "retired-alias": 1, "unknown": 1}
+
+
 def test_providers_are_the_catalogues():
-    rows = [row("gpt-4o openai"), row("gpt-4o-mini openai"), row("gemini-2.5-pro gemini"), row("unknown ")]
-    providers = {"gpt-4o": "openai", "gpt-4o-mini": "openai", "gemini-2.5-pro": "google"}
-    usage = report(Database(rows), "provider", providers=providers)
-    assert {group.provider: group.requests for group in usage.groups} == {"openai": 2, "google": 1, "unknown": 1}
+    groups = report(Database(LOGGED), "provider").groups
+    assert {group.provider: group.requests for group in groups} == {"openai": 2, "google": 2, "unknown": 1}
 
 
 def test_keys_have_their_names():
-    database = Database([row("hash1"), row("hash2")], [{"token": "hash1", "key_alias": "ci"}])
+    database = Database(
+        [row(api_key="hash1"), row(api_key="hash2"), row(api_key="")], [{"token": "hash1", "key_alias": "ci"}]
+    )
     usage = report(database, "key")
-    assert [(group.key, group.key_alias) for group in usage.groups] == [("hash1", "ci"), ("hash2", None)]
+    assert [(group.key, group.key_alias) for group in usage.groups] == [
+        ("hash1", "ci"),
+        ("hash2", None),
+        ("none", None),
+    ]
 
 
 def test_a_virtual_key_asks_for_its_own_rows_only():

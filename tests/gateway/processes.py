@@ -1,0 +1,89 @@
+"""A gateway of a test's own, where the shared stack's limits are too wide: started, waited for, stopped."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import yaml
+
+from proxy.catalog import load_catalog, project_root
+from proxy.database.engine import engine_environment, prepare_engine
+from proxy.render.litellm import litellm_config, litellm_yaml
+
+START_SECONDS = 120
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def write_catalog(file: Path, **limits: object) -> Path:
+    """The project's proxy.yaml with other limits."""
+    content = yaml.safe_load((project_root() / "config" / "proxy.yaml").read_text(encoding="utf-8"))
+    content["limits"].update(limits)
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return file
+
+
+def gateway_environment(
+    folder: Path, catalog_file: Path, database_url: str, master_key: str, api_bases: Mapping[str, str]
+) -> dict[str, str]:
+    """All `python -m proxy.gateway` needs; writes the rendered configuration into `folder`."""
+    catalog = load_catalog(catalog_file)
+    rendered = folder / "litellm.yaml"
+    rendered.write_text(litellm_yaml(litellm_config(catalog, api_bases=api_bases)), encoding="utf-8")
+    home = folder / "engine-home"
+    prepare_engine(home, lambda _step: None)
+    return {
+        **{name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TMPDIR")},
+        **engine_environment(home, database_url),
+        **{provider.key_env: "none" for provider in catalog.providers.values()},
+        "LITELLM_LOCAL_CONFIG": str(catalog_file),
+        "CONFIG_FILE_PATH": str(rendered),
+        "LITELLM_LOCAL_MODE": "double",
+        "LITELLM_LOCAL_HOST": "127.0.0.1",
+        "LITELLM_LOCAL_PORT": str(free_port()),
+        "LITELLM_MASTER_KEY": master_key,
+        "LITELLM_SALT_KEY": "sk-" + "salt-of-a-test",
+        "PYTHONPATH": str(project_root()),
+    }
+
+
+@contextmanager
+def running(environment: Mapping[str, str], folder: Path):
+    """The URL of a gateway that is ready; stopped in the end."""
+    url = f"http://127.0.0.1:{environment['LITELLM_LOCAL_PORT']}"
+    log = folder / "gateway.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "proxy.gateway"], env=dict(environment), stdout=output, stderr=output
+        )
+        try:
+            _wait_until_ready(url, process, log)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the gateway ended: {log.read_text()[-3000:]}"
+        try:
+            if httpx.get(f"{url}/health/readiness", trust_env=False).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"the gateway is not ready: {log.read_text()[-3000:]}")
