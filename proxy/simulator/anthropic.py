@@ -11,7 +11,17 @@ from typing import Any
 import orjson
 
 from proxy.simulator.anthropic_request import ERROR_TYPES, check, custom_tools, prompt_tokens, refusal, refuse
-from proxy.simulator.reply import Choice, Prompt, Reply, Tool, ToolChoice, identifier, request_key, tool_to_call
+from proxy.simulator.reply import (
+    Choice,
+    Prompt,
+    Reply,
+    Tool,
+    ToolChoice,
+    fresh_identifier,
+    identifier,
+    request_key,
+    tool_to_call,
+)
 from proxy.simulator.wire import (
     HTML,
     Answer,
@@ -119,7 +129,7 @@ def _message(
 ) -> dict[str, Any]:
     return {
         "model": prompt.model,
-        "id": "msg_01" + identifier(prompt.key, "message", 22),
+        "id": "msg_01" + fresh_identifier(22),
         "type": "message",
         "role": "assistant",
         "content": content,
@@ -153,10 +163,10 @@ def stream(_call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     started = _message(prompt, content=[], stop_reason=None, stop_sequence=None, output_tokens=1)
     if choice.tool is None:
         block: dict[str, Any] = {"type": "text", "text": ""}
-        deltas = [{"type": "text_delta", "text": part} for part in choice.grouped(GROUP)]
+        deltas = [{"type": "text_delta", "text": part} for part in choice.parts(GROUP)]
     else:
         block = _tool_use(prompt, choice.tool)
-        pieces = ["", *choice.grouped(GROUP)]
+        pieces = ["", *choice.parts(GROUP)]
         deltas = [{"type": "input_json_delta", "partial_json": part} for part in pieces]
     ended = {"stop_reason": FINISH[choice.finish], "stop_sequence": choice.stopped_by}
     usage = {

@@ -7,8 +7,8 @@ server.py, whose connections can be broken off (`server.Connection`), as faults 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-import uuid
 from typing import Any
 
 import orjson
@@ -27,7 +27,7 @@ LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""
 
 GEMINI_MODELS = "/gemini/v1beta/models/"
-GEMINI_METHODS = {"generateContent": False, "streamGenerateContent": True}
+GEMINI_METHODS = (":generateContent", ":streamGenerateContent")
 
 OPENAI: Provider = openai
 ANTHROPIC: Provider = anthropic
@@ -53,7 +53,7 @@ class Simulator:
             await self._provider_call(OPENAI, scope, receive, send)
         elif post and path == "/anthropic/v1/messages":
             await self._provider_call(ANTHROPIC, scope, receive, send)
-        elif post and path.startswith(GEMINI_MODELS):
+        elif post and path.startswith(GEMINI_MODELS) and path.endswith(GEMINI_METHODS):
             await self._provider_call(GEMINI, scope, receive, send)
         elif not post and path == "/openai/v1/models":
             await Exchange(OPENAI, scope, receive, send).list_models()
@@ -89,7 +89,7 @@ class Exchange:
         self.receive = receive
         self.send = send
         self.began = time.perf_counter()
-        self.call = Call(dict(scope["headers"]), scope["query_string"], b"", uuid.uuid4().hex)
+        self.call = Call(dict(scope["headers"]), scope["query_string"], b"", os.urandom(16).hex())
         self.connection: Connection = scope["state"]["connection"]
 
     async def list_models(self) -> None:
@@ -121,7 +121,7 @@ class Exchange:
         path: str = self.scope["path"]
         if path.startswith(GEMINI_MODELS):
             call.model, _, method = path.removeprefix(GEMINI_MODELS).rpartition(":")
-            call.stream = GEMINI_METHODS.get(method, False)
+            call.stream = method == "streamGenerateContent"
             call.sse = b"alt=sse" in call.query
         else:
             model = fields.get("model")
@@ -183,19 +183,17 @@ class Exchange:
         return True
 
     async def send_stream(self, events: list[bytes], fault: Fault | None) -> None:
-        strikes_at = -1
+        await self.start(200, self.provider.stream_type(self.call), [])
         if fault is not None:
             # A stream is never let finish first: the last event stays out.
-            strikes_at = fault.after_chunks if fault.after_chunks is not None else int(fault.kind == "cut")
-            strikes_at = min(strikes_at, len(events) - 1)
-        await self.start(200, self.provider.stream_type(self.call), [])
-        for number, event in enumerate(events):
-            if fault is not None and number == strikes_at and await self.strike_stream(fault):
+            before = fault.after_chunks if fault.after_chunks is not None else int(fault.kind == "cut")
+            before = min(before, len(events) - 1)
+            await self.send({"type": "http.response.body", "body": b"".join(events[:before]), "more_body": True})
+            if await self.strike_stream(fault):
                 return
-            await self.send({"type": "http.response.body", "body": event, "more_body": True})
-        if self.connection.closing:
-            raise ClientGone
-        await self.send({"type": "http.response.body", "body": b""})
+            events = events[before:]
+        # Nothing sets them apart in time, so the events leave together.
+        await self.send({"type": "http.response.body", "body": b"".join(events)})
 
     async def strike_stream(self, fault: Fault) -> bool:
         """A fault within a stream; whether it ended the stream."""

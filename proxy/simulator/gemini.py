@@ -21,7 +21,16 @@ from proxy.simulator.gemini_request import (
     refuse,
     texts,
 )
-from proxy.simulator.reply import Choice, Prompt, Reply, Tool, identifier, request_key, tool_to_call
+from proxy.simulator.reply import (
+    Choice,
+    Prompt,
+    Reply,
+    Tool,
+    fresh_identifier,
+    json_mode_schema,
+    request_key,
+    tool_to_call,
+)
 from proxy.simulator.wire import (
     HTML,
     Answer,
@@ -89,15 +98,16 @@ def read(call: Call) -> Prompt:
     contents = body["contents"]
     config = either(body, "generationConfig", "generation_config") or {}
     users = [content for content in contents if content.get("role", "user") != "model"]
+    last_text = next((text for content in reversed(users) if (text := " ".join(texts(content)))), "")
     return Prompt(
         model=model,
         key=request_key(model, body, call.raw),
-        last_text=next((text for content in reversed(users) if (text := " ".join(texts(content)))), ""),
+        last_text=last_text,
         prompt_tokens=prompt_tokens(body),
         limit=either(config, "maxOutputTokens", "max_output_tokens"),
         stop=tuple(either(config, "stopSequences", "stop_sequences") or ()),
         tool=_tool(body),
-        schema=_schema(config),
+        schema=_schema(config, last_text),
         choices=either(config, "candidateCount", "candidate_count") or 1,
     )
 
@@ -128,7 +138,7 @@ def _parameters(declared: dict[str, Any]) -> Any:
     return json_schema(declared.get("parameters") or {"type": "OBJECT"})
 
 
-def _schema(config: dict[str, Any]) -> Any:
+def _schema(config: dict[str, Any], last_text: str) -> Any:
     if either(config, "responseMimeType", "response_mime_type") != "application/json":
         return None
     plain = either(config, "responseJsonSchema", "response_json_schema")
@@ -136,7 +146,7 @@ def _schema(config: dict[str, Any]) -> Any:
         return plain
     schema = either(config, "responseSchema", "response_schema")
     if schema is None:
-        return {"properties": {"reply": {"type": "string"}}, "required": ["reply"]}
+        return json_mode_schema(last_text)
     return json_schema(schema)
 
 
@@ -175,7 +185,7 @@ def _response(prompt: Prompt, candidates: list[dict[str, Any]], tokens: int) -> 
             "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt.prompt_tokens}],
         },
         "modelVersion": prompt.model,
-        "responseId": identifier(prompt.key, "response", 22),
+        "responseId": fresh_identifier(22),
     }
 
 
@@ -183,7 +193,7 @@ def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     pieces: list[tuple[dict[str, Any], int]] = []
     for index, choice in enumerate(reply.choices):
         finish = _finish(choice)
-        groups = choice.grouped(GROUP) if choice.tool is None else []
+        groups = choice.parts(GROUP) if choice.tool is None else []
         pieces += [(_candidate(index, [{"text": text}], None), GROUP) for text in groups[:-1]]
         parts = [{"text": groups[-1]}] if groups else _parts(choice)
         pieces.append((_candidate(index, parts, finish), reply.completion_tokens))

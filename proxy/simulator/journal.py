@@ -15,7 +15,7 @@ import orjson
 
 from proxy.simulator.wire import Headers
 
-MOST_ENTRIES = 20_000
+MOST_ENTRIES = 10_000
 MOST_BYTES = 64 * 1024 * 1024
 
 SECRET_HEADERS = {

@@ -8,7 +8,19 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.simulator.openai_request import check, is_known, prompt_tokens, refuse
-from proxy.simulator.reply import Choice, Prompt, Reply, Tool, ToolChoice, identifier, moment, request_key, tool_to_call
+from proxy.simulator.reply import (
+    Choice,
+    Prompt,
+    Reply,
+    Tool,
+    ToolChoice,
+    fresh_identifier,
+    identifier,
+    json_mode_schema,
+    moment,
+    request_key,
+    tool_to_call,
+)
 from proxy.simulator.wire import (
     HTML,
     Answer,
@@ -112,16 +124,17 @@ def read(call: Call) -> Prompt:
     if not is_known(model):
         raise ProviderError(error(call, 404, None))
     messages = body["messages"]
+    last_text = next((_text(m) for m in reversed(messages) if m["role"] == "user"), "")
     limit = body.get("max_completion_tokens")
     return Prompt(
         model=model,
         key=request_key(model, body, call.raw),
-        last_text=next((_text(m) for m in reversed(messages) if m["role"] == "user"), ""),
+        last_text=last_text,
         prompt_tokens=prompt_tokens(body),
         limit=limit if limit is not None else body.get("max_tokens"),
         stop=_stop(body.get("stop")),
         tool=_tool(body),
-        schema=_schema(body.get("response_format")),
+        schema=_schema(body.get("response_format"), last_text),
         choices=body.get("n") or 1,
     )
 
@@ -146,11 +159,11 @@ def _tool(body: dict[str, Any]) -> Tool | None:
     return tool_to_call(offered, how, name, users_turn=body["messages"][-1]["role"] == "user")
 
 
-def _schema(response_format: Any) -> Any:
+def _schema(response_format: Any, last_text: str) -> Any:
     if not response_format or response_format["type"] == "text":
         return None
     if response_format["type"] == "json_object":
-        return {"properties": {"reply": {"type": "string"}}, "required": ["reply"]}
+        return json_mode_schema(last_text)
     return response_format["json_schema"].get("schema", {})
 
 
@@ -174,7 +187,7 @@ def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
 
 def _head(prompt: Prompt, kind: str) -> dict[str, Any]:
     return {
-        "id": "chatcmpl-" + identifier(prompt.key, "completion", 29),
+        "id": "chatcmpl-" + fresh_identifier(29),
         "object": kind,
         "created": moment(prompt.key),
         "model": SNAPSHOTS.get(prompt.model, prompt.model),
@@ -246,12 +259,12 @@ def _deltas(call: Call, prompt: Prompt, choice: Choice, index: int) -> list[tupl
     first: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
     middle: list[dict[str, Any]]
     if choice.tool is None:
-        middle = [{"content": part} for part in choice.parts if part]
+        middle = [{"content": part} for part in choice.parts()]
     else:
         function = {"name": choice.tool, "arguments": ""}
         opened = {"index": 0, "id": _call_id(prompt, index), "type": "function", "function": function}
         first = {"role": "assistant", "content": None, "tool_calls": [opened], "refusal": None}
-        middle = [{"tool_calls": [{"index": 0, "function": {"arguments": part}}]} for part in choice.parts if part]
+        middle = [{"tool_calls": [{"index": 0, "function": {"arguments": part}}]} for part in choice.parts()]
     return [(first, None), *((delta, None) for delta in middle), ({}, _finish(call, choice))]
 
 

@@ -6,10 +6,13 @@ their provider would. Everything is a function of the request: same request, sam
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from os import urandom
 from typing import Any, Literal
 
 import orjson
@@ -19,6 +22,9 @@ from proxy.simulator.schema_instance import instance
 
 ECHOED = 120
 """Characters of the user's last text that a reply quotes."""
+
+CALL_TOKENS = 6
+"""What a tool call counts beside its arguments."""
 
 SENTENCES = (
     "No model was asked; the words are picked by a hash of the request.",
@@ -38,6 +44,8 @@ SENTENCES = (
     "Most of the visitors came on foot.",
     "The list is sorted by date, newest first.",
 )
+
+FENCED = re.compile(r"```(?:json)?\s*(\{.*?\})\s*```", re.DOTALL)
 
 Finish = Literal["stop", "stop_sequence", "length", "tool"]
 ToolChoice = Literal["auto", "none", "required"]
@@ -72,22 +80,21 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer. `parts` join to the text, or to the JSON of the arguments where `tool` names the function;
-    each part is a token, as streams send them. `stopped_by` is the stop sequence that ended it."""
+    """One answer. `text` is the JSON of the arguments where `tool` names the function to call; `encoded` the same
+    as tokens. `tokens` is what it counts as; `stopped_by` the stop sequence that ended it."""
 
-    parts: list[str]
+    text: str
+    encoded: list[int]
     finish: Finish
     tokens: int
     tool: str | None = None
     stopped_by: str | None = None
 
-    @property
-    def text(self) -> str:
-        return "".join(self.parts)
-
-    def grouped(self, size: int) -> list[str]:
-        """The text in pieces of `size` tokens."""
-        return ["".join(self.parts[at : at + size]) for at in range(0, len(self.parts), size)]
+    def parts(self, size: int = 1) -> list[str]:
+        """The text in pieces of `size` tokens, as streams send it."""
+        single = tokens.parts(self.encoded)
+        grouped = ("".join(single[at : at + size]) for at in range(0, len(single), size))
+        return [part for part in grouped if part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,14 @@ def identifier(key: bytes, purpose: str, length: int) -> str:
     return b64encode(blake2b(key, digest_size=32, person=purpose.encode()).digest(), b"Zz")[:length].decode()
 
 
+def fresh_identifier(length: int) -> str:
+    """`length` (at most 40) letters and digits that never come twice: the one thing in which equal replies differ.
+
+    A reply's id is a request's name to whoever keeps books: LiteLLM's spend log drops a second row with the same.
+    """
+    return b64encode(urandom(32), b"Zz")[:length].decode()
+
+
 def moment(key: bytes) -> int:
     """When the reply says it was made, in epoch seconds: within 2025, from the key, as replies never vary."""
     return 1_735_689_600 + int.from_bytes(key[:4], "big") % 31_536_000
@@ -127,6 +142,26 @@ def tool_to_call(offered: list[Tool], choice: ToolChoice, name: str | None, user
     return next((tool for tool in offered if name is None or tool.name == name), None)
 
 
+def json_mode_schema(text: str) -> Any:
+    """The schema for JSON mode without one: that in the last fenced block of the prompt `text`, which a model
+    would follow, else an object of the simulator's own."""
+    for block in reversed(FENCED.findall(text)):
+        schema = _literal(block)
+        if isinstance(schema, dict) and ("properties" in schema or "type" in schema):
+            return schema
+    return {"properties": {"reply": {"type": "string"}}, "required": ["reply"]}
+
+
+def _literal(block: str) -> Any:
+    """What `block` spells, as JSON or, as some clients print their schemas, in Python; None: neither."""
+    for read in (orjson.loads, literal_eval):
+        try:
+            return read(block)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return None
+
+
 def compose(prompt: Prompt) -> Reply:
     """The reply to `prompt`. Raises NoInstance where a schema in it has no instance."""
     return Reply([_choice(prompt, index) for index in range(prompt.choices)])
@@ -135,21 +170,24 @@ def compose(prompt: Prompt) -> Reply:
 def _choice(prompt: Prompt, index: int) -> Choice:
     if prompt.tool is not None:
         arguments = instance(prompt.tool.schema)
-        parts = tokens.split(_json(arguments if isinstance(arguments, dict) else {}))
-        return _limited(parts, prompt.limit, Choice(parts, "tool", len(parts) + 6, tool=prompt.tool.name))
+        text = _json(arguments if isinstance(arguments, dict) else {})
+        return _limited(text, "tool", prompt.limit, tool=prompt.tool.name)
     if prompt.schema is not None:
-        parts = tokens.split(_json(instance(prompt.schema)))
-        return _limited(parts, prompt.limit, Choice(parts, "stop", len(parts)))
+        return _limited(_json(instance(prompt.schema)), "stop", prompt.limit)
     text, stopped_by = _stopped(_text(prompt, index), prompt.stop)
-    parts = tokens.split(text)
     finish: Finish = "stop" if stopped_by is None else "stop_sequence"
-    return _limited(parts, prompt.limit, Choice(parts, finish, len(parts), stopped_by=stopped_by))
+    return _limited(text, finish, prompt.limit, stopped_by=stopped_by)
 
 
-def _limited(parts: list[str], limit: int | None, whole: Choice) -> Choice:
-    if limit is None or len(parts) <= limit:
-        return whole
-    return Choice(parts[:limit], "length", limit, tool=whole.tool)
+def _limited(
+    text: str, finish: Finish, limit: int | None, tool: str | None = None, stopped_by: str | None = None
+) -> Choice:
+    encoded = tokens.encode(text)
+    if limit is not None and len(encoded) > limit:
+        encoded = encoded[:limit]
+        return Choice(tokens.decode(encoded), encoded, "length", limit, tool)
+    extra = CALL_TOKENS if tool is not None else 0
+    return Choice(text, encoded, finish, len(encoded) + extra, tool, stopped_by)
 
 
 def _stopped(text: str, stop: tuple[str, ...]) -> tuple[str, str | None]:

@@ -13,16 +13,15 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
 
 class Connection:
     """The TCP connection of a request, in its scope as `state`'s `connection`."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
-
-    @property
-    def closing(self) -> bool:
-        return bool(self._transport.is_closing())
 
     def close(self) -> None:
         """Sends what was written, then ends the connection, whatever was promised of the body."""
@@ -54,7 +53,7 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to `host` and `port` (0: any free one). Raises OSError."""
+    """A socket listening on `host` and `port` (0: any free one). Raises OSError."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -62,6 +61,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
@@ -81,7 +81,7 @@ def serve(app: Any, sock: socket.socket, when_ready: Callable[[], None]) -> None
         # Longer than a client's pool keeps a connection, so that none is closed under a request.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
-        backlog=2048,
+        backlog=BACKLOG,
     )
     # uvicorn raises the signal again when it is done; the process then ends by returning.
     for number in (signal.SIGINT, signal.SIGTERM):

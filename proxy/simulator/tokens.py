@@ -57,11 +57,18 @@ def count(text: str) -> int:
     return sum(count(text[at : at + STRETCH]) for at in range(0, len(text), STRETCH))
 
 
-def split(text: str) -> list[str]:
-    """`text` token by token. A character that spans tokens comes whole with its last one, so that the parts
-    always join to `text`; the tokens before it are then empty strings."""
-    tokens = encoding().encode_ordinary(text)
-    if text.isascii():
-        return [part.decode("ascii") for part in encoding().decode_tokens_bytes(tokens)]
+def encode(text: str) -> list[int]:
+    """The tokens of `text`."""
+    return encoding().encode_ordinary(text)
+
+
+def decode(tokens: list[int]) -> str:
+    """The text of `tokens`, without a character of which a part is missing at the end."""
+    return encoding().decode_bytes(tokens).decode("utf-8", "ignore")
+
+
+def parts(tokens: list[int]) -> list[str]:
+    """The text token by token. A character that spans tokens comes whole with its last one; the tokens before
+    it are then empty strings."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     return [decoder.decode(part) for part in encoding().decode_tokens_bytes(tokens)]
