@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-from xml.etree import ElementTree  # noqa: S405 - it writes here, nothing is parsed
+from xml.etree import ElementTree
 
 
 @dataclass(frozen=True)

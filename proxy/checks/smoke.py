@@ -251,7 +251,7 @@ async def spend(session: Session, _: str) -> None:
             return bool(totals["requests"] == len(answers))
 
         await _until(f"/usage does not count the key's {len(answers)} requests", all_there)
-        found = Decimal(str(totals["spend"]))
+        found = Decimal(str(totals["spend_usd"]))
         expect(abs(found - total) <= total * Decimal("1e-9"), f"/usage says {found} USD, the replies {total} USD")
 
 

@@ -52,9 +52,8 @@ def main() -> None:
     from proxy.cli.errors import report_unexpected, user_errors
 
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = cli(standalone_mode=False)  # what a command's Exit carries, else None
+        sys.exit(code or 0)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         sys.exit(130)

@@ -115,7 +115,8 @@ async def _serve(options: UpOptions, state: StateDir, *, smoke: bool, as_json: b
 
         def report(text: str) -> None:
             steps.say(f"! {text}")
-            record(text)
+            if not _writes_into(state.log("launcher")):
+                record(text)
 
         stack = EmbeddedStack(options, state, steps, lambda event: report(f"{event.service} {event.text}"))
         stop = _stop_on_signals(stack)
@@ -177,6 +178,12 @@ def _event_log(state: StateDir) -> Iterator[Callable[[str], None]]:
             file.flush()
 
         yield record
+
+
+def _writes_into(path: Path) -> bool:
+    """Whether our standard output is that file, as it is when detached."""
+    here, there = os.fstat(sys.stdout.fileno()), path.stat()
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 async def _prove(stack: EmbeddedStack, state: StateDir, steps: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from typing import Any
 
@@ -26,8 +27,7 @@ from proxy.simulator.wire import Answer, Call, Provider, ProviderError
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""
 
-GEMINI_MODELS = "/gemini/v1beta/models/"
-GEMINI_METHODS = (":generateContent", ":streamGenerateContent")
+GEMINI_PATH = re.compile(r"/gemini/v1(?:beta)?/models/([^/]+):(generateContent|streamGenerateContent)")
 
 OPENAI: Provider = openai
 ANTHROPIC: Provider = anthropic
@@ -53,7 +53,7 @@ class Simulator:
             await self._provider_call(OPENAI, scope, receive, send)
         elif post and path == "/anthropic/v1/messages":
             await self._provider_call(ANTHROPIC, scope, receive, send)
-        elif post and path.startswith(GEMINI_MODELS) and path.endswith(GEMINI_METHODS):
+        elif post and GEMINI_PATH.fullmatch(path):
             await self._provider_call(GEMINI, scope, receive, send)
         elif not post and path == "/openai/v1/models":
             await Exchange(OPENAI, scope, receive, send).list_models()
@@ -118,10 +118,10 @@ class Exchange:
         except orjson.JSONDecodeError:
             call.body = None
         fields: dict[str, Any] = call.body if isinstance(call.body, dict) else {}
-        path: str = self.scope["path"]
-        if path.startswith(GEMINI_MODELS):
-            call.model, _, method = path.removeprefix(GEMINI_MODELS).rpartition(":")
-            call.stream = method == "streamGenerateContent"
+        gemini_path = GEMINI_PATH.fullmatch(self.scope["path"])
+        if gemini_path is not None:
+            call.model = gemini_path[1]
+            call.stream = gemini_path[2] == "streamGenerateContent"
             call.sse = b"alt=sse" in call.query
         else:
             model = fields.get("model")

@@ -175,13 +175,13 @@ def json_schema(schema: Any) -> Any:
         if snake in plain:
             plain[camel] = plain.pop(snake)
     for word in ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"):
-        if isinstance(plain.get(word), str):
+        if isinstance(plain.get(word), str) and plain[word].isdecimal():
             plain[word] = int(plain[word])
-    if "properties" in plain:
+    if isinstance(plain.get("properties"), dict):
         plain["properties"] = {name: json_schema(part) for name, part in plain["properties"].items()}
     if "items" in plain:
         plain["items"] = json_schema(plain["items"])
-    if "anyOf" in plain:
+    if isinstance(plain.get("anyOf"), list):
         plain["anyOf"] = [json_schema(part) for part in plain["anyOf"]]
     return plain
 

@@ -1,0 +1,58 @@
+"""1000 requests a minute for each model, exactly; beyond them the fallback, or 429 with a time to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+
+import httpx
+import pytest
+
+from proxy.catalog import load_catalog
+from tests.conftest import Double, Stack
+
+CATALOG = load_catalog()
+SENT = 1100
+AT_ONCE = 24
+
+
+def wait_for_a_fresh_minute() -> None:
+    """Limits count by the UTC minute: begin early in one, so that all fits into it."""
+    left = 60 - time.time() % 60
+    if left < 57:
+        time.sleep(left + 0.2)
+
+
+async def send_all(stack: Stack, model: str, text: str) -> list[httpx.Response]:
+    gate = asyncio.Semaphore(AT_ONCE)
+    headers = {"Authorization": f"Bearer {stack.master_key}"}
+    body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 1}
+    async with httpx.AsyncClient(headers=headers, timeout=120, trust_env=False) as client:
+
+        async def one() -> httpx.Response:
+            async with gate:
+                return await client.post(f"{stack.url}/v1/chat/completions", json=body)
+
+        return await asyncio.gather(*(one() for _ in range(SENT)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("model", ["claude-opus-4.1", "gpt-4o-mini"])
+def test_exactly_the_limit_reaches_a_model_in_a_minute(stack: Stack, double: Double, model: str) -> None:
+    limit = CATALOG.limits.requests_per_minute
+    wait_for_a_fresh_minute()
+    began = time.time()
+    answers = asyncio.run(send_all(stack, model, double.marker))
+    assert int(began // 60) == int(time.time() // 60), "the machine is too slow to send all within one minute"
+    reached = Counter(call["model"] for call in double.calls())
+    assert reached[CATALOG.models[model].upstream] == limit
+    statuses = Counter(answer.status_code for answer in answers)
+    chain = CATALOG.fallbacks.get(model, [])
+    if chain:
+        assert statuses == {200: SENT}
+        assert reached[CATALOG.models[chain[0]].upstream] == SENT - limit
+    else:
+        assert statuses == {200: limit, 429: SENT - limit}
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in refused)
