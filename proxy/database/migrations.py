@@ -3,13 +3,17 @@
 LiteLLM ships `litellm_proxy_extras/migrations/*/migration.sql`; Prisma's schema engine would apply them in the
 order of their names and record each in `_prisma_migrations` with the sha256 of its file. So do we: afterwards
 neither tool sees a difference. One migrator at a time, by the advisory lock Prisma itself uses.
+
+A migration and its row of the ledger are one transaction, so a migrator killed half-way leaves no trace and the
+next one goes on. `CREATE INDEX CONCURRENTLY` allows no transaction: there the row comes first, as with Prisma, and
+the next migrator does over what was cut off. One that fails is kept in the ledger with its error, as with Prisma.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,32 +21,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 
-from proxy.database.errors import DatabaseError
+from proxy.database.connection import cause, connected, ensure_database, libpq_url
+from proxy.database.errors import DatabaseError, masked_url
+from proxy.database.request_log_indexes import build_request_log_indexes
 
-__all__ = ["DatabaseError", "MigrationReport", "Progress", "masked_url", "migrate", "pending", "resolve_failed"]
+__all__ = [
+    "DatabaseError",
+    "MigrationReport",
+    "Progress",
+    "masked_url",
+    "migrate",
+    "pending",
+    "resolve_failed",
+    "wait_until_migrated",
+]
 
 PRISMA_LOCK = 72707369  # the advisory lock of Prisma Migrate
-LOCK_SECONDS = 300.0
-
-# Parameters of a URL that Prisma reads and libpq refuses.
-PRISMA_PARAMETERS = {
-    "connection_limit", "pool_timeout", "pgbouncer", "schema", "socket_timeout", "statement_cache_size",
-    "sslaccept", "sslidentity", "sslpassword", "max_connection_lifetime", "max_idle_connection_lifetime",
-}  # fmt: skip
-
-# Two indexes of LiteLLM's are in no migration: table, name, columns.
-REQUEST_LOG_INDEXES = (
-    ("LiteLLM_SpendLogs", "LiteLLM_SpendLogs_api_key_startTime_idx", ("api_key", "startTime")),
-    ("LiteLLM_SpendLogs", "LiteLLM_SpendLogs_litellm_call_id_idx", ("litellm_call_id",)),
-)
+LOCK_SECONDS = 600.0
+POLL_SECONDS = 0.1
 
 LEDGER = """
-CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
+CREATE TABLE "_prisma_migrations" (
     "id" VARCHAR(36) PRIMARY KEY NOT NULL,
     "checksum" VARCHAR(64) NOT NULL,
     "finished_at" TIMESTAMPTZ,
@@ -54,12 +57,24 @@ CREATE TABLE IF NOT EXISTS "_prisma_migrations" (
 )
 """
 
+CONCURRENT_INDEX = re.compile(
+    r'^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?"(?P<name>[^"]+)"', re.I | re.M
+)
+
 
 @dataclass(frozen=True)
 class Migration:
+    """One of LiteLLM's migrations, with its file's sha256."""
+
     name: str
     script: str
     checksum: str
+
+    @property
+    def concurrent_index(self) -> str | None:
+        """The index that it builds outside any transaction, where that is what it does."""
+        match = CONCURRENT_INDEX.search(self.script)
+        return match["name"] if match else None
 
 
 @dataclass(frozen=True)
@@ -73,25 +88,22 @@ class Progress:
 
 @dataclass
 class MigrationReport:
-    """What a run did. `unknown` are migrations in the ledger that this LiteLLM does not have."""
+    """What a run did.
+
+    `unknown` are migrations in the ledger that this LiteLLM does not have (a baseline, or dropped since), `edited`
+    those whose file was another one when they were applied; Prisma lets both pass. `warnings` are for the user.
+    """
 
     applied: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    created_database: bool = False
     seconds: float = 0.0
 
 
-def masked_url(url: str) -> str:
-    """A database URL as it may be shown or logged: without its password and its parameters."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(a malformed URL)"
-    user = f"{parts.username}@" if parts.username else ""
-    return urlunsplit((parts.scheme, f"{user}{parts.hostname or ''}{port}", parts.path, "", ""))
-
-
 def migrations_folder() -> Path:
+    """Where LiteLLM keeps them; found without importing it. Raises DatabaseError where they are missing."""
     spec = importlib.util.find_spec("litellm_proxy_extras")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         return Path(folder) / "migrations"
@@ -112,47 +124,42 @@ def migrate(
 ) -> MigrationReport:
     """Brings the database up to LiteLLM's schema; returns what was done. Safe to call from many places at once.
 
-    Raises DatabaseError where the server is out of reach, where the database is someone else's, where an
-    earlier migration has failed, and where one fails now: the ledger then names it, with the cause.
+    Raises DatabaseError where the server is out of reach, where the database is someone else's or a newer
+    LiteLLM's, where an earlier migration has failed, and where one fails now: the ledger then names it.
     """
     began = time.monotonic()
-    report = MigrationReport()
-    with _connected(url) as connection, _only_migrator(connection):
-        _refuse_foreign(connection, url)
-        connection.execute(LEDGER)
-        known = load_migrations(folder)
-        todo = _todo(connection, known, report)
+    known = load_migrations(folder)
+    report = MigrationReport(created_database=ensure_database(url))
+    with connected(url) as connection, _only_migrator(connection):
+        _ensure_ledger(connection, url)
+        todo = _todo(connection, known, report, url)
         for number, migration in enumerate(todo):
             progress(Progress(number, len(todo), migration.name))
-            _apply(connection, migration)
+            _apply(connection, migration, url)
             report.applied.append(migration.name)
         if folder is None:
-            _build_request_log_indexes(connection, url, len(todo), progress)
+            progress(Progress(len(todo), len(todo), "request log indexes"))
+            report.warnings += build_request_log_indexes(connection, url)
     report.seconds = time.monotonic() - began
     return report
 
 
 def pending(url: str) -> list[str]:
     """Names of the migrations that the database lacks. Raises DatabaseError."""
-    with _connected(url) as connection:
+    with connected(url) as connection:
         done = _finished(connection)
     return [migration.name for migration in load_migrations() if migration.name not in done]
 
 
 def resolve_failed(url: str, name: str) -> None:
     """Marks a failed migration as rolled back, so that the next run tries it again. Raises DatabaseError."""
-    with _connected(url) as connection, _only_migrator(connection):
-        changed = connection.execute(
-            "UPDATE _prisma_migrations SET rolled_back_at = now() "
-            "WHERE migration_name = %s AND finished_at IS NULL AND rolled_back_at IS NULL",
-            (name,),
-        ).rowcount
-    if not changed:
-        raise DatabaseError(f"no failed migration {name} in {masked_url(url)}. See: litellm-local migrate --check")
+    with connected(url) as connection, _only_migrator(connection):
+        if not (_has_ledger(connection) and _roll_back(connection, name)):
+            raise DatabaseError(f"{masked_url(url)} has no failed migration {name}. Nothing was changed.")
 
 
 def wait_until_migrated(url: str, timeout: float, on_wait: Callable[[str], None] | None = None) -> None:
-    """Returns once the server answers and no migration is missing; says now and then what it waits for.
+    """Returns once the server answers and no migration is missing; tells `on_wait` what it waits for as that changes.
 
     Raises DatabaseError after `timeout` seconds, naming what was missing last.
     """
@@ -160,74 +167,35 @@ def wait_until_migrated(url: str, timeout: float, on_wait: Callable[[str], None]
     said, names = "", [migration.name for migration in load_migrations()]
     while True:
         try:
-            with _connected(url) as connection:
-                done = _finished(connection)
-            missing = [name for name in names if name not in done]
+            with connected(url) as connection:
+                missing, failed = set(names) - _finished(connection), _failed(connection)
             if not missing:
                 return
-            why = f"waiting for {len(missing)} migrations" if len(missing) == len(names) else "waiting for migrations"
+            why = f"the migration {failed[0]} has failed" if failed else "not all migrations are applied yet"
         except DatabaseError as error:
             why = str(error)
         if time.monotonic() > deadline:
-            raise DatabaseError(f"the database is not ready after {timeout:.0f} s: {why}")
+            raise DatabaseError(
+                f"the database is not ready after {timeout:.0f} s: {why.rstrip('.')}. "
+                "Is the migrating process running? See: litellm-local migrate --check"
+            )
         if why != said and on_wait:
             on_wait(why)
             said = why
-        time.sleep(0.1)
-
-
-# -- one connection ----------------------------------------------------------------------------------------
-
-
-def libpq_url(url: str) -> tuple[str, str | None]:
-    """The URL less what only Prisma reads, and the schema it names."""
-    parts = urlsplit(url)
-    parameters = parse_qsl(parts.query)
-    schema = next((value for name, value in parameters if name == "schema"), None)
-    kept = [(name, value) for name, value in parameters if name not in PRISMA_PARAMETERS]
-    return urlunsplit(parts._replace(query=urlencode(kept))), schema
-
-
-@contextmanager
-def _connected(url: str) -> Iterator[psycopg.Connection[Any]]:
-    address, schema = libpq_url(url)
-    try:
-        connection = psycopg.connect(address, autocommit=True, connect_timeout=10)
-    except psycopg.Error as error:
-        raise DatabaseError(f"cannot connect to {masked_url(url)}: {_cause(error)}. {_next_step(error)}") from None
-    with connection:
-        try:
-            if schema:
-                connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-            yield connection
-        except psycopg.Error as error:
-            raise DatabaseError(f"{masked_url(url)}: {_cause(error)}. {_next_step(error)}") from None
-
-
-def _cause(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _next_step(error: psycopg.Error) -> str:
-    text = str(error)
-    if "does not exist" in text and "database" in text:
-        return "Create it first: CREATE DATABASE …"
-    if "authentication" in text or "password" in text:
-        return "Check user and password in the URL."
-    if "disk" in text.lower() or "space" in text.lower():
-        return "Free some space on the server, then try again."
-    return "Is the server up, and are host and port right?"
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
 def _only_migrator(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Holds the lock; the server lets go of it with the connection, however that ends."""
     deadline = time.monotonic() + LOCK_SECONDS
-    while not connection.execute("SELECT pg_try_advisory_lock(%s)", (PRISMA_LOCK,)).fetchone()[0]:  # type: ignore[index]
+    while not _value(connection, "SELECT pg_try_advisory_lock(%s)", PRISMA_LOCK):
         if time.monotonic() > deadline:
             raise DatabaseError(
-                "another migrator has held the database for five minutes. Is it hanging? Stop it first."
+                f"another migrator has held the database for {LOCK_SECONDS / 60:.0f} minutes. Find it in "
+                "pg_stat_activity, stop it where it hangs, and run this again."
             )
-        time.sleep(0.1)
+        time.sleep(POLL_SECONDS)
     try:
         yield
     finally:
@@ -238,104 +206,153 @@ def _only_migrator(connection: psycopg.Connection[Any]) -> Iterator[None]:
 # -- the ledger --------------------------------------------------------------------------------------------
 
 
+def _value(connection: psycopg.Connection[Any], query: str, *parameters: Any) -> Any:
+    row = connection.execute(query, parameters).fetchone()
+    return row[0] if row else None
+
+
 def _has_ledger(connection: psycopg.Connection[Any]) -> bool:
-    row = connection.execute("SELECT to_regclass('_prisma_migrations') IS NOT NULL").fetchone()
-    return bool(row and row[0])
+    return bool(_value(connection, "SELECT to_regclass('_prisma_migrations') IS NOT NULL"))
 
 
 def _finished(connection: psycopg.Connection[Any]) -> set[str]:
+    return _names(connection, "finished_at IS NOT NULL")
+
+
+def _failed(connection: psycopg.Connection[Any]) -> list[str]:
+    return sorted(_names(connection, "finished_at IS NULL AND logs IS NOT NULL"))
+
+
+def _names(connection: psycopg.Connection[Any], condition: str) -> set[str]:
     if not _has_ledger(connection):
         return set()
     rows = connection.execute(
-        "SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL"
+        f"SELECT migration_name FROM _prisma_migrations WHERE rolled_back_at IS NULL AND {condition}".encode()  # noqa: S608
     )
     return {row[0] for row in rows}
 
 
-def _refuse_foreign(connection: psycopg.Connection[Any], url: str) -> None:
+def _ensure_ledger(connection: psycopg.Connection[Any], url: str) -> None:
+    """Makes it in an empty database; a database of someone else's is left alone."""
     if _has_ledger(connection):
         return
-    tables = connection.execute(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1 LIMIT 3"
-    ).fetchall()
-    if tables:
-        names = ", ".join(row[0] for row in tables)
-        raise DatabaseError(
-            f"{masked_url(url)} holds tables ({names}) but no LiteLLM: nothing was changed. Give an empty database."
-        )
-
-
-def _todo(connection: psycopg.Connection[Any], known: list[Migration], report: MigrationReport) -> list[Migration]:
+    if _value(connection, "SELECT current_schema()") is None:  # Prisma makes it, too
+        schema = libpq_url(url)[1]
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     rows = connection.execute(
-        "SELECT migration_name, checksum, finished_at, logs FROM _prisma_migrations WHERE rolled_back_at IS NULL"
-    ).fetchall()
-    for name, _, finished_at, logs in rows:
-        if finished_at is None:
-            raise DatabaseError(
-                f"the migration {name} failed or was cut off earlier"
-                f"{f': {logs.strip().splitlines()[0]}' if logs and logs.strip() else ''}. Mend the cause, then try it "
-                f"again with: DATABASE_URL=… litellm-local migrate --resolve {name}"
-            )
-    done = {name: checksum for name, checksum, _, _ in rows}
-    names = {migration.name for migration in known}
-    report.unknown = sorted(set(done) - names)
-    if report.unknown:
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE nspname = current_schema() AND relkind IN ('r', 'p')"
+        " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY 1"
+    ).fetchall()  # an extension's tables are no one's data
+    if any(row[0].startswith("LiteLLM_") for row in rows):
         raise DatabaseError(
-            f"the database was migrated by a newer LiteLLM (it has {report.unknown[-1]}, unknown here). "
-            "Use that version or newer, or restore a backup from before."
+            f"{masked_url(url)} holds LiteLLM's tables without Prisma's record of migrations (`prisma db push` leaves "
+            "it so): nothing was changed. Start LiteLLM's own image on it once, which adds the record, or give an "
+            "empty database."
+        )
+    if rows:
+        names = ", ".join(row[0] for row in rows[:3]) + (", …" if len(rows) > 3 else "")
+        raise DatabaseError(
+            f"{masked_url(url)} holds tables that are not LiteLLM's ({names}): nothing was changed. "
+            "Give a database of its own."
+        )
+    connection.execute(LEDGER)
+
+
+def _todo(
+    connection: psycopg.Connection[Any], known: list[Migration], report: MigrationReport, url: str
+) -> list[Migration]:
+    """What is to be applied, after a look at what the ledger says. Raises DatabaseError where it must not go on."""
+    rows = connection.execute(
+        "SELECT migration_name, checksum, finished_at IS NOT NULL, logs FROM _prisma_migrations"
+        " WHERE rolled_back_at IS NULL ORDER BY started_at"
+    ).fetchall()
+    by_name = {migration.name: migration for migration in known}
+    done = {}
+    for name, checksum, finished, logs in rows:
+        if finished:
+            done[name] = checksum
+        elif not (logs or "").strip() and name in by_name and by_name[name].concurrent_index:
+            _roll_back(connection, name)  # cut off; nobody is at it, as we hold the lock
+        else:
+            raise _failure(url, name, (logs or "it was cut off").strip().splitlines()[0], earlier=True)
+    report.unknown = sorted(set(done) - set(by_name))
+    report.edited = sorted(name for name in set(done) & set(by_name) if done[name] != by_name[name].checksum)
+    newer = [name for name in report.unknown if known and name > known[-1].name]
+    if newer:
+        raise DatabaseError(
+            f"{masked_url(url)} was migrated by a newer LiteLLM (it has {newer[-1]}, unknown here): nothing was "
+            "changed. Use that version or a newer one, or restore a backup from before."
         )
     return [migration for migration in known if migration.name not in done]
 
 
-def _apply(connection: psycopg.Connection[Any], migration: Migration) -> None:
-    """Applies one migration. Its row is written first, as Prisma does, and tells of a failure or a cut."""
-    row = str(uuid.uuid4())
-    connection.execute(
-        "INSERT INTO _prisma_migrations (id, checksum, migration_name, started_at) VALUES (%s, %s, %s, now())",
-        (row, migration.checksum, migration.name),
+def _roll_back(connection: psycopg.Connection[Any], name: str) -> bool:
+    query = (
+        "UPDATE _prisma_migrations SET rolled_back_at = now()"
+        " WHERE migration_name = %s AND finished_at IS NULL AND rolled_back_at IS NULL"
     )
+    return connection.execute(query, (name,)).rowcount > 0
+
+
+def _failure(url: str, name: str, why: str, *, earlier: bool = False) -> DatabaseError:
+    return DatabaseError(
+        f"{masked_url(url)}: the migration {name} {'has failed earlier' if earlier else 'failed'}: {why}. "
+        f"Mend the cause, then try it again with: DATABASE_URL=… litellm-local migrate --resolve {name}"
+    )
+
+
+# -- one migration -----------------------------------------------------------------------------------------
+
+
+def _apply(connection: psycopg.Connection[Any], migration: Migration, url: str) -> None:
     try:
-        connection.execute(migration.script.encode())  # without parameters: all its statements, one transaction
+        if migration.concurrent_index:
+            _drop_invalid_index(connection, migration.concurrent_index)
+            _begin(connection, migration)
+            connection.execute(migration.script.encode())
+            _finish(connection, migration)
+        else:
+            with connection.transaction():
+                _begin(connection, migration)
+                connection.execute(migration.script.encode())  # no parameters: all its statements at once
+                _finish(connection, migration)
     except psycopg.Error as error:
-        if not connection.closed and not connection.broken:
-            connection.execute("UPDATE _prisma_migrations SET logs = %s WHERE id = %s", (_cause(error), row))
-        raise DatabaseError(
-            f"the migration {migration.name} failed: {_cause(error)}. Mend the cause, then try it again with: "
-            f"DATABASE_URL=… litellm-local migrate --resolve {migration.name}"
-        ) from None
+        if connection.broken or (error.sqlstate or "08").startswith(("08", "57")):
+            raise  # the server went away: nothing failed, the next run goes on
+        _record_failure(connection, migration, error)
+        raise _failure(url, migration.name, cause(error)) from None
+
+
+def _begin(connection: psycopg.Connection[Any], migration: Migration) -> None:
     connection.execute(
-        "UPDATE _prisma_migrations SET finished_at = now(), applied_steps_count = 1 WHERE id = %s", (row,)
+        "INSERT INTO _prisma_migrations (id, checksum, migration_name, started_at)"
+        " VALUES (%s, %s, %s, clock_timestamp())",
+        (str(uuid.uuid4()), migration.checksum, migration.name),
     )
 
 
-def _build_request_log_indexes(
-    connection: psycopg.Connection[Any], url: str, total: int, progress: Callable[[Progress], None]
-) -> None:
-    """LiteLLM builds these beside its migrations, as a table full of requests must not be blocked meanwhile.
-
-    On an empty table that is one statement. Else LiteLLM's own builder does it, whose import takes seconds.
-    """
-    missing = [index for index in REQUEST_LOG_INDEXES if not _is_valid_index(connection, index[1])]
-    if not missing:
-        return
-    progress(Progress(total, total, "request log indexes"))
-    row = connection.execute('SELECT EXISTS (SELECT FROM "LiteLLM_SpendLogs")').fetchone()
-    if row and not row[0]:
-        for table, name, columns in missing:
-            names = sql.SQL(", ").join(map(sql.Identifier, columns))
-            statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})")
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(table), names))
-        return
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # its import would fetch prices
-    from litellm_proxy_extras.request_log_indexes import ensure_request_log_indexes
-
-    address, schema = libpq_url(url)
-    if not ensure_request_log_indexes(address, schema or "public"):
-        raise DatabaseError("LiteLLM's request-log indexes could not be built. The database log says why; try again.")
+def _finish(connection: psycopg.Connection[Any], migration: Migration) -> None:
+    connection.execute(
+        "UPDATE _prisma_migrations SET finished_at = clock_timestamp(), applied_steps_count = 1"
+        " WHERE migration_name = %s AND finished_at IS NULL AND rolled_back_at IS NULL",
+        (migration.name,),
+    )
 
 
-def _is_valid_index(connection: psycopg.Connection[Any], name: str) -> bool:
-    row = connection.execute(
-        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (f'"{name}"',)
-    ).fetchone()
-    return bool(row and row[0])
+def _record_failure(connection: psycopg.Connection[Any], migration: Migration, error: psycopg.Error) -> None:
+    logs = f"Database error code: {error.sqlstate}\n\nDatabase error:\n{error}"
+    if not migration.concurrent_index:  # its row went with its transaction
+        _begin(connection, migration)
+    connection.execute(
+        "UPDATE _prisma_migrations SET logs = %s"
+        " WHERE migration_name = %s AND finished_at IS NULL AND rolled_back_at IS NULL",
+        (f"{cause(error)}\n\n{logs}", migration.name),
+    )
+
+
+def _drop_invalid_index(connection: psycopg.Connection[Any], name: str) -> None:
+    """A build that was cut off leaves an index that is never used, and that `IF NOT EXISTS` takes for a good one."""
+    query = "SELECT TRUE FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid"
+    if _value(connection, query, f'"{name}"'):
+        connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(name)))
