@@ -17,7 +17,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,8 @@ def wait_until_migrated(url: str, timeout: float, on_wait: Callable[[str], None]
 @contextmanager
 def _only_migrator(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Holds the lock; the server lets go of it with the connection, however that ends."""
+    with suppress(psycopg.Error):  # Postgres 14 and newer, not on every system
+        connection.execute("SET client_connection_check_interval = '1s'")  # a killed migrator's work ends with it
     deadline = time.monotonic() + LOCK_SECONDS
     while not _value(connection, "SELECT pg_try_advisory_lock(%s)", PRISMA_LOCK):
         if time.monotonic() > deadline:
