@@ -17,7 +17,6 @@ from proxy.simulator.reply import (
     Reply,
     Tool,
     ToolChoice,
-    fresh_identifier,
     identifier,
     request_key,
     tool_to_call,
@@ -108,9 +107,10 @@ def _schema(body: dict[str, Any]) -> Any:
     return wanted.get("schema", {}) if wanted and wanted.get("type") == "json_schema" else None
 
 
-def write(_call: Call, prompt: Prompt, reply: Reply) -> Answer:
+def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
     choice = reply.choices[0]
     body = _message(
+        call,
         prompt,
         content=[_block(prompt, choice)],
         stop_reason=FINISH[choice.finish],
@@ -121,6 +121,7 @@ def write(_call: Call, prompt: Prompt, reply: Reply) -> Answer:
 
 
 def _message(
+    call: Call,
     prompt: Prompt,
     content: list[dict[str, Any]],
     stop_reason: str | None,
@@ -129,7 +130,7 @@ def _message(
 ) -> dict[str, Any]:
     return {
         "model": prompt.model,
-        "id": "msg_01" + fresh_identifier(22),
+        "id": "msg_01" + identifier(call.request_id.encode(), "reply", 22),
         "type": "message",
         "role": "assistant",
         "content": content,
@@ -158,9 +159,9 @@ def _tool_use(prompt: Prompt, name: str) -> dict[str, Any]:
     return {"type": "tool_use", "id": "toolu_01" + identifier(prompt.key, "tool", 22), "name": name, "input": {}}
 
 
-def stream(_call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
+def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     choice = reply.choices[0]
-    started = _message(prompt, content=[], stop_reason=None, stop_sequence=None, output_tokens=1)
+    started = _message(call, prompt, content=[], stop_reason=None, stop_sequence=None, output_tokens=1)
     if choice.tool is None:
         block: dict[str, Any] = {"type": "text", "text": ""}
         deltas = [{"type": "text_delta", "text": part} for part in choice.parts(GROUP)]

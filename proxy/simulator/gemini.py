@@ -26,7 +26,7 @@ from proxy.simulator.reply import (
     Prompt,
     Reply,
     Tool,
-    fresh_identifier,
+    identifier,
     json_mode_schema,
     request_key,
     tool_to_call,
@@ -150,9 +150,9 @@ def _schema(config: dict[str, Any], last_text: str) -> Any:
     return json_schema(schema)
 
 
-def write(_call: Call, prompt: Prompt, reply: Reply) -> Answer:
+def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
     candidates = [_candidate(index, _parts(choice), _finish(choice)) for index, choice in enumerate(reply.choices)]
-    return Answer(200, dumps(_response(prompt, candidates, reply.completion_tokens)), JSON_UTF8)
+    return Answer(200, dumps(_response(call, prompt, candidates, reply.completion_tokens)), JSON_UTF8)
 
 
 def _parts(choice: Choice) -> list[dict[str, Any]]:
@@ -175,7 +175,7 @@ def _candidate(index: int, parts: list[dict[str, Any]], finish: str | None) -> d
     return candidate
 
 
-def _response(prompt: Prompt, candidates: list[dict[str, Any]], tokens: int) -> dict[str, Any]:
+def _response(call: Call, prompt: Prompt, candidates: list[dict[str, Any]], tokens: int) -> dict[str, Any]:
     return {
         "candidates": candidates,
         "usageMetadata": {
@@ -185,7 +185,7 @@ def _response(prompt: Prompt, candidates: list[dict[str, Any]], tokens: int) -> 
             "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt.prompt_tokens}],
         },
         "modelVersion": prompt.model,
-        "responseId": fresh_identifier(22),
+        "responseId": identifier(call.request_id.encode(), "reply", 22),
     }
 
 
@@ -200,7 +200,7 @@ def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     spent, chunks = 0, []
     for candidate, tokens in pieces:
         spent = min(spent + tokens, reply.completion_tokens)
-        chunks.append(dumps(_response(prompt, [candidate], spent)))
+        chunks.append(dumps(_response(call, prompt, [candidate], spent)))
     if call.sse:
         return [b"data: " + chunk + b"\r\n\r\n" for chunk in chunks]
     opened = [(b"[" if number == 0 else b",\r\n") + chunk for number, chunk in enumerate(chunks)]

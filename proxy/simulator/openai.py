@@ -14,7 +14,6 @@ from proxy.simulator.reply import (
     Reply,
     Tool,
     ToolChoice,
-    fresh_identifier,
     identifier,
     json_mode_schema,
     moment,
@@ -169,7 +168,7 @@ def _schema(response_format: Any, last_text: str) -> Any:
 
 def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
     body = {
-        **_head(prompt, "chat.completion"),
+        **_head(call, prompt, "chat.completion"),
         "choices": [
             {
                 "index": index,
@@ -185,9 +184,9 @@ def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
     return Answer(200, dumps(body))
 
 
-def _head(prompt: Prompt, kind: str) -> dict[str, Any]:
+def _head(call: Call, prompt: Prompt, kind: str) -> dict[str, Any]:
     return {
-        "id": "chatcmpl-" + fresh_identifier(29),
+        "id": "chatcmpl-" + identifier(call.request_id.encode(), "reply", 29),
         "object": kind,
         "created": moment(prompt.key),
         "model": SNAPSHOTS.get(prompt.model, prompt.model),
@@ -240,7 +239,7 @@ def _usage(prompt: Prompt, reply: Reply) -> dict[str, Any]:
 
 
 def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
-    head = {**_head(prompt, "chat.completion.chunk"), **_tail(prompt)}
+    head = {**_head(call, prompt, "chat.completion.chunk"), **_tail(prompt)}
     with_usage = (call.body.get("stream_options") or {}).get("include_usage") is True
     tail = {"usage": None} if with_usage else {}
     events: list[bytes] = []

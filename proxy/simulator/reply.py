@@ -1,7 +1,8 @@
 """What the simulator answers, provider by provider the same: a Prompt in, a Reply out.
 
 The wire formats (openai.py, anthropic.py, gemini.py) read a request into a Prompt and write the Reply down as
-their provider would. Everything is a function of the request: same request, same reply, ids and counts.
+their provider would. Same request, same reply: text, tool calls with their ids, counts. Only the reply's own id is
+new each time, made from the request's: who keeps books by it (a spend log) would take the second for the first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from os import urandom
 from typing import Any, Literal
 
 import orjson
@@ -119,14 +119,6 @@ def request_key(model: str, body: Mapping[str, Any], raw: bytes) -> bytes:
 def identifier(key: bytes, purpose: str, length: int) -> str:
     """`length` (at most 40) letters and digits that follow from `key` and `purpose`."""
     return b64encode(blake2b(key, digest_size=32, person=purpose.encode()).digest(), b"Zz")[:length].decode()
-
-
-def fresh_identifier(length: int) -> str:
-    """`length` (at most 40) letters and digits that never come twice: the one thing in which equal replies differ.
-
-    A reply's id is a request's name to whoever keeps books: LiteLLM's spend log drops a second row with the same.
-    """
-    return b64encode(urandom(32), b"Zz")[:length].decode()
 
 
 def moment(key: bytes) -> int:
