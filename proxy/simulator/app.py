@@ -33,6 +33,8 @@ OPENAI: Provider = openai
 ANTHROPIC: Provider = anthropic
 GEMINI: Provider = gemini
 
+READING_SECONDS = 0.05  # between the last chunk of a stream that is cut and its end
+
 
 class ClientGone(Exception):
     """The client closed the connection before the answer was out."""
@@ -203,6 +205,8 @@ class Exchange:
         if fault.kind == "hang":
             await self.wait(None)
         if fault.kind == "cut":
+            # Clients drop what they have not read when they see the end: give them the chunks first.
+            await self.wait(READING_SECONDS)
             self.connection.close()
             await self.gone()
             return True
