@@ -113,7 +113,7 @@ class Stack:
     @property
     def database_url(self) -> str:
         port = self.state.remembered_ports()["postgres"]
-        return f"postgresql://postgres:{self._secret(secrets.POSTGRES_PASSWORD)}@127.0.0.1:{port}/litellm"
+        return f"postgresql://litellm:{self._secret(secrets.POSTGRES_PASSWORD)}@127.0.0.1:{port}/litellm"
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.command("status", "--json").stdout)
@@ -144,9 +144,9 @@ class Double:
         answer = self.client.put("/_double/faults", json={"faults": list(faults)})
         assert answer.status_code == 200, answer.text
 
-    def calls(self) -> list[dict[str, Any]]:
-        """Journal entries of this test, in the order of their start."""
-        answer = self.client.get("/_double/journal", params={"text": self.marker})
+    def calls(self, text: str | None = None) -> list[dict[str, Any]]:
+        """Journal entries of this test (or those with `text`), in the order of their start."""
+        answer = self.client.get("/_double/journal", params={"text": text or self.marker})
         assert answer.status_code == 200, answer.text
         return sorted(answer.json()["entries"], key=lambda entry: entry["started_at"])
 

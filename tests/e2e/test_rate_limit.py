@@ -37,15 +37,23 @@ async def send_all(stack: Stack, model: str, text: str) -> list[httpx.Response]:
         return await asyncio.gather(*(one() for _ in range(SENT)))
 
 
+def within_a_minute(stack: Stack, model: str, marker: str) -> tuple[list[httpx.Response], str]:
+    """The answers, and the text that was sent. A machine that is busy just then gets two more minutes to try in."""
+    for turn in range(3):
+        wait_for_a_fresh_minute()
+        text, minute = f"{marker} turn {turn}", int(time.time() // 60)
+        answers = asyncio.run(send_all(stack, model, text))
+        if int(time.time() // 60) == minute:
+            return answers, text
+    pytest.fail(f"this machine cannot send {SENT} requests within a minute")
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("model", ["claude-opus-4.1", "gpt-4o-mini"])
 def test_exactly_the_limit_reaches_a_model_in_a_minute(stack: Stack, double: Double, model: str) -> None:
     limit = CATALOG.limits.requests_per_minute
-    wait_for_a_fresh_minute()
-    began = time.time()
-    answers = asyncio.run(send_all(stack, model, double.marker))
-    assert int(began // 60) == int(time.time() // 60), "the machine is too slow to send all within one minute"
-    reached = Counter(call["model"] for call in double.calls())
+    answers, text = within_a_minute(stack, model, double.marker)
+    reached = Counter(call["model"] for call in double.calls(text))
     assert reached[CATALOG.models[model].upstream] == limit
     statuses = Counter(answer.status_code for answer in answers)
     chain = CATALOG.fallbacks.get(model, [])
