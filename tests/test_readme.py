@@ -1,0 +1,70 @@
+"""The README is true: its commands run, its tables say what the catalogue and the commands say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.catalog import load_catalog, project_root
+from proxy.cli import COMMANDS
+from tests.conftest import Stack, bare_environment
+
+TEXT = (project_root() / "README.md").read_text(encoding="utf-8")
+RUN = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)  # run here, against the shared stack
+SET_UP = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)  # what .ci/run does on a bare machine
+
+
+@pytest.mark.parametrize("block", RUN)
+def test_each_command_runs(stack: Stack, block: str) -> None:
+    environment = {
+        **bare_environment(),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "LITELLM_LOCAL_STATE": str(stack.state.root),
+    }
+    script = "set -euo pipefail\n" + block.replace("curl -sS", "curl -sS --fail-with-body")
+    done = subprocess.run(
+        ["bash", "-c", script],  # noqa: S607 - the reader's own bash
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=project_root(),
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+
+
+def test_set_up_commands_are_the_scripts_with_options_they_know() -> None:
+    for line in "".join(SET_UP).splitlines():
+        command = line.split("#")[0].split()
+        if command[0] == "export":
+            continue
+        script = project_root() / command[0]
+        assert os.access(script, os.X_OK), line
+        if command[0] == "./scripts/up":
+            checked = subprocess.run(
+                [sys.executable, "-m", "proxy.cli", "up", *command[1:], "--help"], capture_output=True, check=False
+            )
+            assert checked.returncode == 0, line
+
+
+def test_the_table_of_models_is_the_catalogue() -> None:
+    catalog = load_catalog()
+    rows = re.findall(r"^\| `([^`]+)` \| (\w+) (\S+) \| (.*?) ?\|$", TEXT, re.MULTILINE)
+    served = [row for row in rows if row[0] in catalog.models]
+    assert [row[0] for row in served] == list(catalog.models)
+    for alias, provider, upstream, chain in served:
+        model = catalog.models[alias]
+        assert (provider, upstream) == (model.provider, model.upstream)
+        assert [target.strip() for target in chain.split("→") if target.strip()] == list(
+            catalog.fallbacks.get(alias, [])
+        )
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert set(re.findall(r"^\| `litellm-local (\w+)` \|", TEXT, re.MULTILINE)) == set(COMMANDS)
