@@ -64,7 +64,7 @@ class Browser:
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page; promises are awaited."""
         answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        return answer["result"].get("value")
+        return answer.get("result", {}).get("value")
 
     def wait_for(self, expression: str, seconds: float = 30) -> None:
         """Returns as soon as the expression is true; AssertionError with the page's text when it never is."""
@@ -91,6 +91,8 @@ class Browser:
         while True:
             message = json.loads(self._page.recv(timeout=60))
             if message.get("id") == self._last_id:
+                if "navigated" in message.get("error", {}).get("message", ""):
+                    return {}  # the page went on to another one meanwhile
                 assert "error" not in message, f"{method}: {message['error']}"
                 return message["result"]
             self._note(message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,14 +16,9 @@ import yaml
 from proxy.catalog import load_catalog, project_root
 from proxy.database.engine import engine_environment, prepare_engine
 from proxy.render.litellm import litellm_config, litellm_yaml
+from tests.conftest import free_port
 
 START_SECONDS = 120
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_catalog(file: Path, **limits: object) -> Path:

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from processes import free_port, gateway_environment, running, write_catalog
-from upstream import Upstream
 
 from proxy.catalog import project_root
 from proxy.simulator import api_bases
+from tests.conftest import free_port
+from tests.gateway.processes import gateway_environment, running, write_catalog
+from tests.gateway.upstream import Upstream
 
 SECONDS = 3.0
 PER_MINUTE = 4
@@ -29,20 +30,20 @@ def upstream():
 
 
 @pytest.fixture(scope="module")
-def gateway(stack, upstream, tmp_path_factory):
+def url(stack, upstream, tmp_path_factory):
     folder = tmp_path_factory.mktemp("limits")
     limits = {"request_timeout_seconds": SECONDS, "requests_per_minute": PER_MINUTE, "max_body_mb": 0.5}
     catalog = write_catalog(folder / "proxy.yaml", **limits)
     with upstream.running() as openai:
         bases = {**api_bases(stack.simulator_url), "openai": openai}
-        with running(gateway_environment(folder, catalog, stack.database_url, KEY, bases), folder) as url:
-            yield url
+        with running(gateway_environment(folder, catalog, stack.database_url, KEY, bases), folder) as served:
+            yield served
 
 
 @pytest.fixture
-def client(gateway):
+def client(url):
     headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx.Client(base_url=gateway, headers=headers, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
         yield client
 
 
@@ -76,8 +77,19 @@ def test_a_stream_that_dribbles_ends_with_an_error_event(client, upstream):
     assert upstream.hung_up.acquire(timeout=10)
 
 
-def test_a_body_that_is_sent_too_slowly_is_408(gateway):
-    address = urlsplit(gateway)
+def test_a_stream_cut_short_ends_with_an_error_that_names_no_file(client):
+    answer = client.post("/v1/chat/completions", json=chat("cut", stream=True, disable_fallbacks=True))
+    assert answer.status_code == 200
+    events = [line for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert len(events) > 1
+    assert json.loads(events[-1][6:])["error"]["message"]
+    assert "[DONE]" not in answer.text
+    assert "Traceback" not in answer.text
+    assert ".py" not in answer.text
+
+
+def test_a_body_that_is_sent_too_slowly_is_408(url):
+    address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
         head = (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 100\r\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from typing import Any
 
 import httpx
@@ -25,35 +24,13 @@ def master(stack):
     return {"Authorization": f"Bearer {stack.master_key}"}
 
 
-@pytest.fixture(scope="module")
-def double(stack):
-    headers = {"Authorization": f"Bearer {stack.control_key}"}
-    with httpx.Client(base_url=stack.simulator_url, headers=headers, timeout=30, trust_env=False) as client:
-        yield client
-
-
 @pytest.fixture
-def faults(double):
-    """Sets faults at the providers' double for one test."""
+def upstream_calls(double):
+    """Calls of this test that reached a provider, wherever in them its marker stands."""
 
-    def put(*faults: dict[str, Any]) -> None:
-        double.put("/_double/faults", json={"faults": list(faults)}).raise_for_status()
-
-    yield put
-    double.delete("/_double/faults").raise_for_status()
-
-
-@pytest.fixture
-def marker():
-    """A text that tells this test's upstream calls from all others."""
-    return f"marker-{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def upstream_calls(double, marker):
     def calls() -> list[dict[str, Any]]:
-        entries = double.get("/_double/journal").json()["entries"]
-        return [entry for entry in entries if marker in json.dumps(entry)]
+        entries = double.client.get("/_double/journal").json()["entries"]
+        return [entry for entry in entries if double.marker in json.dumps(entry)]
 
     return calls
 
@@ -88,8 +65,8 @@ def bad_bodies(model: str, marker: str) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("model", BY_PROVIDER)
-def test_bad_input_is_refused_without_an_upstream_call(client, master, model, marker, upstream_calls):
-    for name, (status, body) in bad_bodies(model, marker).items():
+def test_bad_input_is_refused_without_an_upstream_call(client, master, model, double, upstream_calls):
+    for name, (status, body) in bad_bodies(model, double.marker).items():
         headers = {**master, "content-type": "application/json"}
         answer = client.post("/v1/chat/completions", content=body, headers=headers)
         assert answer.status_code == status, f"{name}: {answer.text}"
@@ -99,8 +76,8 @@ def test_bad_input_is_refused_without_an_upstream_call(client, master, model, ma
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses", "/v1beta/models/gpt-4o:generateContent"])
-def test_bad_input_on_the_other_apis(client, master, path, marker, upstream_calls):
-    body = {"model": "gpt-4o", "max_tokens": 5, "messages": marker, "input": 5, "contents": marker}
+def test_bad_input_on_the_other_apis(client, master, path, double, upstream_calls):
+    body = {"model": "gpt-4o", "max_tokens": 5, "messages": double.marker, "input": 5, "contents": double.marker}
     answer = client.post(path, json=body, headers=master)
     assert answer.status_code == 400
     assert "must be" in answer.json()["error"]["message"]
@@ -121,15 +98,15 @@ def test_bad_input_on_the_other_apis(client, master, path, marker, upstream_call
         {"metadata": {"api_base": "http://127.0.0.1:9"}},
     ],
 )
-def test_a_client_cannot_override_the_operator(client, master, override, marker, upstream_calls):
-    answer = client.post("/v1/chat/completions", json=chat("gpt-4o", marker, **override), headers=master)
+def test_a_client_cannot_override_the_operator(client, master, override, double, upstream_calls):
+    answer = client.post("/v1/chat/completions", json=chat("gpt-4o", double.marker, **override), headers=master)
     assert answer.status_code == 400
     assert next(iter(override)) in answer.json()["error"]["param"]
     assert upstream_calls() == []
 
 
-def test_what_passes_the_guards_arrives_as_it_was_sent(client, master, marker, upstream_calls):
-    body = chat("gpt-4o", marker, max_tokens=7, num_retries=0, timeout=30, metadata={"tags": ["a"]})
+def test_what_passes_the_guards_arrives_as_it_was_sent(client, master, double, upstream_calls):
+    body = chat("gpt-4o", double.marker, max_tokens=7, num_retries=0, timeout=30, metadata={"tags": ["a"]})
     answer = client.post("/v1/chat/completions", json=body, headers=master)
     assert answer.status_code == 200
     (call,) = upstream_calls()
@@ -147,23 +124,15 @@ def test_what_passes_the_guards_arrives_as_it_was_sent(client, master, marker, u
     ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}",
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_errors_hold_neither_tracebacks_nor_paths(client, master, faults, marker, fault, stream):
-    faults({"provider": None, "model": None, **fault})
-    body = chat(CHAIN_LESS, marker, num_retries=0, stream=stream)
+def test_errors_hold_neither_tracebacks_nor_paths(client, master, double, fault, stream):
+    double.fail({"provider": None, "model": None, **fault})
+    body = chat(CHAIN_LESS, double.marker, num_retries=0, stream=stream)
     answer = client.post("/v1/chat/completions", json=body, headers=master)
     assert answer.status_code >= 400
     assert answer.json()["error"]["message"]
     assert_clean(answer.text)
     assert answer.headers["x-litellm-call-id"]
     assert answer.headers["x-litellm-local-mode"] == "double"
-
-
-def test_a_stream_cut_short_ends_with_a_clean_error(client, master, faults, marker):
-    faults({"provider": None, "model": None, "kind": "cut", "after_chunks": 5})
-    answer = client.post("/v1/chat/completions", json=chat(CHAIN_LESS, marker, stream=True), headers=master)
-    assert answer.status_code == 200
-    assert '"error"' in answer.text
-    assert_clean(answer.text)
 
 
 def assert_clean(text: str) -> None:
@@ -200,8 +169,8 @@ def test_docs_need_nothing_from_elsewhere_and_know_usage(client):
     assert parameters == {"since", "until", "group_by"}
 
 
-def test_health_answers_from_the_cache_while_a_provider_hangs(client, master, faults, stack, marker, upstream_calls):
-    faults({"provider": None, "model": None, "kind": "hang"})
+def test_health_answers_from_the_cache_while_a_provider_hangs(client, master, double, stack, upstream_calls):
+    double.fail({"provider": None, "model": None, "kind": "hang"})
     answer = client.get("/health", headers=master, timeout=5)
     assert answer.status_code == 200
     assert answer.json()["healthy_count"] + answer.json()["unhealthy_count"] == 8
@@ -231,11 +200,13 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def test_usage_of_a_virtual_key_is_the_sum_of_its_replies(client, master, make_key, faults, marker):
-    alias = f"usage-{marker}"
+def test_usage_of_a_virtual_key_is_the_sum_of_its_replies(client, master, make_key, double):
+    alias = f"usage-{double.marker}"
     key, other = make_key(key_alias=alias), make_key()
     asked = [*BY_PROVIDER, BY_PROVIDER[0]]  # the same thing twice: the double gives the same reply, id and all
-    replies = [client.post("/v1/chat/completions", json=chat(model, marker), headers=bearer(key)) for model in asked]
+    replies = [
+        client.post("/v1/chat/completions", json=chat(model, double.marker), headers=bearer(key)) for model in asked
+    ]
     assert [reply.status_code for reply in replies] == [200] * 4
     usage = client.get("/usage", headers=bearer(key)).json()  # at once: what is pending is counted
     assert sorted(usage) == ["as_of", "groups", "since", "totals", "until"]
@@ -250,8 +221,8 @@ def test_usage_of_a_virtual_key_is_the_sum_of_its_replies(client, master, make_k
     assert by_model[BY_PROVIDER[0]]["spend"] == pytest.approx(costs[0] * 2, rel=1e-6)
     assert by_model[BY_PROVIDER[1]]["spend"] == pytest.approx(costs[1], rel=1e-6)
 
-    faults({"provider": None, "model": None, "kind": "status", "status": 500})
-    failed = chat(CHAIN_LESS, marker, num_retries=0)
+    double.fail({"provider": None, "model": None, "kind": "status", "status": 500})
+    failed = chat(CHAIN_LESS, double.marker, num_retries=0)
     assert client.post("/v1/chat/completions", json=failed, headers=bearer(key)).status_code == 500
     by_provider = client.get("/usage", params={"group_by": "provider"}, headers=bearer(key)).json()
     figures = {group["provider"]: (group["requests"], group["failures"]) for group in by_provider["groups"]}
@@ -265,10 +236,10 @@ def test_usage_of_a_virtual_key_is_the_sum_of_its_replies(client, master, make_k
     assert [group["requests"] for group in by_day["groups"]] in ([5], [4, 1])  # midnight may pass
 
 
-def test_usage_of_a_fallback_counts_for_the_model_that_answered(client, make_key, faults, marker):
+def test_usage_of_a_fallback_counts_for_the_model_that_answered(client, make_key, double):
     key = make_key()
-    faults({"provider": "openai", "model": "gpt-4o", "kind": "status", "status": 400})
-    answer = client.post("/v1/chat/completions", json=chat("gpt-4o", marker), headers=bearer(key))
+    double.fail({"provider": "openai", "model": "gpt-4o", "kind": "status", "status": 400})
+    answer = client.post("/v1/chat/completions", json=chat("gpt-4o", double.marker), headers=bearer(key))
     assert answer.status_code == 200
     assert answer.headers["x-litellm-model-group"] == "gpt-4o-mini"
     usage = client.get("/usage", headers=bearer(key)).json()
@@ -276,9 +247,12 @@ def test_usage_of_a_fallback_counts_for_the_model_that_answered(client, make_key
     assert figures == [("gpt-4o-mini", 1, 0)]
 
 
-def test_usage_only_within_its_span(client, make_key, marker):
+def test_usage_only_within_its_span(client, make_key, double):
     key = make_key()
-    assert client.post("/v1/chat/completions", json=chat(CHAIN_LESS, marker), headers=bearer(key)).status_code == 200
+    assert (
+        client.post("/v1/chat/completions", json=chat(CHAIN_LESS, double.marker), headers=bearer(key)).status_code
+        == 200
+    )
     past = client.get("/usage", params={"until": "2020-12-31", "since": "2020-01-01"}, headers=bearer(key)).json()
     assert past["totals"]["requests"] == 0
     assert past["until"] == "2021-01-01T00:00:00Z"

@@ -33,7 +33,7 @@ class Upstream:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """What the first word of the last message asks for: `dribble`, `hang`, anything else a short answer."""
+    """What the first word of the last message asks for: `dribble`, `hang`, `cut`, anything else a short answer."""
 
     upstream: Upstream
 
@@ -46,6 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._wait_for_hang_up()
             elif asked == "dribble" and body.get("stream"):
                 self._dribble(b"text/event-stream", [self._chunk(body["model"])] * 1000)
+            elif asked == "cut":
+                self._dribble(b"text/event-stream", [self._chunk(body["model"])] * 3, length=100_000)
             elif asked == "dribble":
                 self._dribble(b"application/json", [b" "] * 1000)
             else:
@@ -53,9 +55,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.upstream.hung_up.release()
 
-    def _dribble(self, content_type: bytes, pieces: list[bytes]) -> None:
+    def _dribble(self, content_type: bytes, pieces: list[bytes], length: int | None = None) -> None:
         self.send_response(200)
         self.send_header("content-type", content_type.decode())
+        if length is not None:
+            self.send_header("content-length", str(length))  # more than is sent: the end comes too early
         self.end_headers()
         for piece in pieces:
             self.wfile.write(piece)
