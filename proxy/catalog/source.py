@@ -75,7 +75,7 @@ def parse(raw: bytes) -> Source:
     """Parses a file's bytes. What is wrong with it is in `problems`; `data` is then what could be read."""
     source = Source()
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8")  # PyYAML takes a byte order mark away
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         source.problems.append(

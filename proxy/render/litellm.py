@@ -148,7 +148,7 @@ def _general_settings(catalog: Catalog, database: bool) -> dict[str, Any]:
 
 
 def _per_token(price_per_1k: float) -> float:
-    """Dollars per token. Divided as decimals: 0.0006 / 1000 in binary is 6.000000000000001e-07 at times."""
+    """Dollars per token. Divided as decimals: 0.00003 / 1000 in binary is 3.0000000000000004e-08."""
     return float(Decimal(repr(price_per_1k)) / 1000)
 
 
