@@ -102,7 +102,7 @@ def _fault(given: Any, at: str) -> Fault:
         if name not in names:
             raise FaultError(f"{at}: unknown field {name!r}{_meant(name, names)}; valid: {', '.join(names)}")
     kind = given.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         problem = "is missing" if kind is None else f"{kind!r} is unknown{_meant(kind, list(KINDS))}"
         raise FaultError(f"{at}.kind: {problem}; valid: {', '.join(KINDS)}")
     for name in ("status", "seconds", "after_chunks", "retry_after"):

@@ -306,7 +306,7 @@ def _number(flat: Mapping[str, Any], kind: str, variant: int) -> float:
 def _between(floor: float | None, ceiling: float | None, open_below: bool, variant: int) -> float:
     """A number where any fraction will do."""
     if floor is None and ceiling is None:
-        return 1.0 + variant
+        return 1.0 + variant / 2  # halves, for a variant that is no integer
     if ceiling is None:
         return float(floor or 0) + 1 + variant
     if floor is None:

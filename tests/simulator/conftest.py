@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import anthropic
 import openai
@@ -29,19 +30,39 @@ def double(simulator: Double) -> Double:
     return simulator
 
 
-@pytest.fixture(scope="session")
-def openai_client(simulator: Double) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=simulator.bases["openai"], api_key="any", max_retries=0, timeout=10) as client:
-        yield client
+@dataclass(frozen=True)
+class Clients:
+    """The official SDKs, without retries."""
+
+    openai: openai.OpenAI
+    anthropic: anthropic.Anthropic
+    gemini: genai.Client
 
 
 @pytest.fixture(scope="session")
-def anthropic_client(simulator: Double) -> Iterator[anthropic.Anthropic]:
-    base = simulator.bases["anthropic"]
-    with anthropic.Anthropic(base_url=base, api_key="any", max_retries=0, timeout=10) as client:
-        yield client
+def clients(simulator: Double) -> Iterator[Clients]:
+    bases = simulator.bases
+    made = Clients(
+        openai.OpenAI(base_url=bases["openai"], api_key="any", max_retries=0, timeout=10),
+        anthropic.Anthropic(base_url=bases["anthropic"], api_key="any", max_retries=0, timeout=10),
+        make_gemini_client(simulator),
+    )
+    yield made
+    made.openai.close()
+    made.anthropic.close()
+    made.gemini.close()
 
 
-@pytest.fixture(scope="session")
-def gemini_client(simulator: Double) -> genai.Client:
-    return make_gemini_client(simulator)
+@pytest.fixture
+def openai_client(double: Double, clients: Clients) -> openai.OpenAI:
+    return clients.openai
+
+
+@pytest.fixture
+def anthropic_client(double: Double, clients: Clients) -> anthropic.Anthropic:
+    return clients.anthropic
+
+
+@pytest.fixture
+def gemini_client(double: Double, clients: Clients) -> genai.Client:
+    return clients.gemini

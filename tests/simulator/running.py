@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx
@@ -69,6 +69,12 @@ def port_of(process: subprocess.Popen[str]) -> int:
     assert process.stdout is not None
     port: int = json.loads(process.stdout.readline())["port"]
     return port
+
+
+def drain(items: Iterable[Any], into: list[Any]) -> None:
+    """Keeps what comes before an exception does."""
+    for item in items:
+        into.append(item)
 
 
 def make_gemini_client(double: Double, timeout_ms: int = 10_000) -> genai.Client:

@@ -1,0 +1,146 @@
+"""The journal: what was asked, when, and how it went."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from proxy.simulator.journal import Journal, message_texts, redacted
+from tests.simulator.running import Double
+
+PATHS = {
+    "openai": "/openai/v1/chat/completions",
+    "anthropic": "/anthropic/v1/messages",
+    "google": "/gemini/v1beta/models/gemini-1.5-pro:streamGenerateContent",
+}
+
+
+def ask(double: Double, text: str, **more: Any) -> httpx.Response:
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": text}], **more}
+    return double.http.post(PATHS["openai"], json=body, headers={"authorization": "Bearer private-key"})
+
+
+def test_an_entry(double: Double) -> None:
+    before = time.time()
+    ask(double, "first", user="somebody")
+    after = time.time()
+    [entry] = double.journal()
+    assert set(entry) == {
+        "seq", "provider", "model", "started_at", "ended_at", "stream", "status", "outcome", "request", "headers",
+    }  # fmt: skip
+    assert (entry["provider"], entry["model"], entry["stream"]) == ("openai", "gpt-4o", False)
+    assert (entry["status"], entry["outcome"]) == (200, "ok")
+    assert before <= entry["started_at"] <= entry["ended_at"] <= after
+    assert entry["request"] == {
+        "model": "gpt-4o",
+        "messages": [{"role": "user", "content": "first"}],
+        "user": "somebody",
+    }
+
+
+def test_every_provider_and_refusals_are_recorded(double: Double) -> None:
+    ask(double, "hello")
+    double.http.post(PATHS["anthropic"], json={"model": "claude-x", "stream": True}, headers={"x-api-key": "k"})
+    double.http.post(PATHS["google"], content=b"no json")
+    seen = [
+        (entry["provider"], entry["model"], entry["stream"], entry["status"], entry["outcome"])
+        for entry in double.journal()
+    ]
+    assert seen == [
+        ("openai", "gpt-4o", False, 200, "ok"),
+        ("anthropic", "claude-x", True, 400, "error"),
+        ("google", "gemini-1.5-pro", True, 403, "error"),
+    ]
+    assert double.journal()[-1]["request"] == {"unparsed": "no json"}
+
+
+def test_since_and_clear(double: Double) -> None:
+    for text in ("one", "two", "three"):
+        ask(double, text)
+    numbers = [entry["seq"] for entry in double.journal()]
+    assert numbers == list(range(numbers[0], numbers[0] + 3))
+    assert [entry["seq"] for entry in double.journal(since=numbers[1])] == numbers[2:]
+    assert double.control.delete("/journal").json() == {"entries": []}
+    ask(double, "four")
+    assert [entry["seq"] for entry in double.journal()] == [numbers[-1] + 1]
+
+
+def test_text_is_looked_for_in_messages_only(double: Double) -> None:
+    ask(double, 'a "marked" üne')
+    ask(double, "other", user="marked")
+    parts = [{"type": "text", "text": "x"}, {"type": "text", "text": "marked too"}]
+    ask(double, "", messages=[{"role": "system", "content": parts}, {"role": "user", "content": "x"}])
+    numbers = [entry["seq"] for entry in double.journal()]
+    assert [entry["seq"] for entry in double.journal(text="marked")] == [numbers[0], numbers[2]]
+    assert [entry["seq"] for entry in double.journal(text='"marked" ü')] == numbers[:1]
+    assert double.journal(text="gpt-4o") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": "needle"}]}]},
+        {"system": [{"type": "text", "text": "a needle"}], "messages": []},
+        {"contents": [{"parts": [{"text": "needle"}]}]},
+        {"systemInstruction": {"parts": [{"text": "needle"}]}},
+    ],
+)
+def test_texts_of_every_provider(body: dict[str, Any]) -> None:
+    assert any("needle" in text for text in message_texts(body))
+
+
+def test_keys_are_nowhere(double: Double) -> None:
+    secret = "very-private"
+    for header in ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"):
+        body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "extra": {"api_key": secret}}
+        double.http.post(PATHS["openai"], json=body, headers={header: f"Bearer {secret}"})
+        double.http.post(PATHS["google"] + f"?key={secret}", json={})
+    answer = double.control.get("/journal")
+    assert len(answer.json()["entries"]) == 10
+    assert secret not in answer.text
+    assert answer.text.count("[redacted]") == 10
+
+
+def test_an_open_request_is_listed_while_it_runs(double: Double) -> None:
+    double.faults({"kind": "hang", "after_chunks": 2})
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    headers = {"authorization": "Bearer k"}
+    with double.http.stream("POST", PATHS["openai"], json=body, headers=headers) as answer:
+        assert answer.status_code == 200
+        [entry] = double.journal()
+        assert (entry["ended_at"], entry["status"], entry["outcome"]) == (None, 200, "fault:hang")
+    double.wait_for(lambda entries: entries[0]["ended_at"] is not None)
+
+
+def test_a_client_that_leaves_while_it_is_delayed(double: Double) -> None:
+    double.faults({"kind": "delay", "seconds": 60})
+    with pytest.raises(httpx.ReadTimeout):
+        double.http.post(
+            PATHS["openai"], json={"model": "gpt-4o", "messages": []}, headers={"authorization": "k"}, timeout=0.2
+        )
+    [entry] = double.wait_for(lambda entries: entries[0]["ended_at"] is not None)
+    assert entry["ended_at"] - entry["started_at"] < 10
+    assert entry["status"] is None
+
+
+def test_the_ring_is_bounded() -> None:
+    by_count = Journal(most_entries=3)
+    for _ in range(5):
+        by_count.keep_body(by_count.begin("openai", []), b"{}")
+    assert [entry["seq"] for entry in by_count.entries()] == [3, 4, 5]
+    by_size = Journal(most_bytes=100)
+    for _ in range(5):
+        by_size.keep_body(by_size.begin("openai", []), b'"' + b"x" * 38 + b'"')
+    assert [entry["seq"] for entry in by_size.entries()] == [4, 5]
+    by_size.keep_body(by_size.begin("openai", []), b"x" * 1000)
+    assert [entry["seq"] for entry in by_size.entries()] == [6]
+
+
+def test_redaction_goes_deep() -> None:
+    given = {"a": [{"API_KEY": "x"}], "password": "x", "max_tokens": 5, "secret": None}
+    assert redacted(given) == {
+        "a": [{"API_KEY": "[redacted]"}], "password": "[redacted]", "max_tokens": 5, "secret": None,
+    }  # fmt: skip

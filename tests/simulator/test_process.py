@@ -1,0 +1,100 @@
+"""`python -m proxy.simulator`: starting, stopping, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+
+from proxy.simulator import api_bases
+from tests.simulator.running import port_of, start
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    process = start()
+    port = port_of(process)
+    assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+    process.send_signal(number)
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 0
+
+
+def test_a_hanging_request_does_not_keep_it_up() -> None:
+    process = start(key=None)
+    url = f"http://127.0.0.1:{port_of(process)}"
+    httpx.put(f"{url}/_double/faults", json={"faults": [{"kind": "hang"}]})
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            httpx.post(f"{url}/openai/v1/chat/completions", json={"model": "gpt-4o"}, timeout=30)
+        except httpx.TransportError as error:
+            failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not httpx.get(f"{url}/_double/journal").json()["entries"]:
+        pass
+    process.terminate()
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 0
+    asking.join(10)
+    assert not asking.is_alive()
+
+
+def test_a_busy_port_is_one_line_and_exit_1() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start("--port", str(port))
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert out == ""
+    [line] = err.splitlines()
+    assert line.startswith(f"proxy.simulator: cannot listen on 127.0.0.1 port {port}: Address already in use")
+    assert "--port" in line
+
+
+def test_open_control_is_refused_beyond_loopback() -> None:
+    process = start("--host", "0.0.0.0", key=None)  # noqa: S104
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err.startswith("proxy.simulator: LITELLM_LOCAL_CONTROL_KEY must be set to listen on 0.0.0.0")
+
+
+def test_a_chosen_port() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = start("--host", "127.0.0.1", "--port", str(port))
+    try:
+        assert port_of(process) == port
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def test_it_imports_neither_litellm_nor_the_rest_of_the_proxy() -> None:
+    program = (
+        "import sys, proxy.simulator.__main__ as m; m.tokens.encoding(); "
+        "print([n for n in sys.modules if n.split('.')[0] == 'litellm' or "
+        "(n.startswith('proxy.') and not n.startswith('proxy.simulator'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_api_bases() -> None:
+    assert api_bases("http://127.0.0.1:9/") == {
+        "openai": "http://127.0.0.1:9/openai/v1",
+        "anthropic": "http://127.0.0.1:9/anthropic",
+        "google": "http://127.0.0.1:9/gemini/v1beta",
+    }

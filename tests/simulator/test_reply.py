@@ -1,0 +1,126 @@
+"""Replies follow from requests: determinism across processes, tokens, stops."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import httpx
+import pytest
+
+from proxy.simulator import tokens
+from proxy.simulator.reply import Prompt, compose, json_mode_schema, request_key
+from tests.simulator.running import Double, port_of, start
+
+CALLS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    (
+        "/openai/v1/chat/completions",
+        {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}], "n": 3},
+        {"authorization": "Bearer any"},
+    ),
+    (
+        "/anthropic/v1/messages",
+        {
+            "model": "claude-opus-4-5-20251101",
+            "max_tokens": 50,
+            "messages": [{"role": "user", "content": "Hello"}],
+            "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}],
+        },
+        {"x-api-key": "any", "anthropic-version": "2023-06-01"},
+    ),
+    (
+        "/gemini/v1beta/models/gemini-1.5-flash:generateContent",
+        {"contents": [{"parts": [{"text": "Hello"}]}]},
+        {"x-goog-api-key": "any"},
+    ),
+]
+
+
+def without_id(reply: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    name = "responseId" if "responseId" in reply else "id"
+    return reply.pop(name), reply
+
+
+def test_the_same_request_gets_the_same_reply_from_another_process(double: Double) -> None:
+    other = start()
+    try:
+        url = f"http://127.0.0.1:{port_of(other)}"
+        for path, body, headers in CALLS:
+            answers = [
+                double.http.post(path, json=body, headers=headers),
+                double.http.post(path, json=dict(reversed(body.items())), headers=headers),
+                httpx.post(url + path, json=body, headers=headers),
+            ]
+            ids, replies = zip(*(without_id(answer.json()) for answer in answers), strict=True)
+            assert replies[0] == replies[1] == replies[2]
+            # Books are kept by the reply's id: no two replies share one.
+            assert len(set(ids)) == 3
+    finally:
+        other.terminate()
+        other.communicate(timeout=10)
+
+
+def test_another_request_gets_another_reply(double: Double) -> None:
+    path, body, headers = CALLS[0]
+    texts = set()
+    for number in range(20):
+        changed = {**body, "n": 1, "messages": [{"role": "user", "content": "Hello"}], "seed": number}
+        reply = double.http.post(path, json=changed, headers=headers).json()
+        texts.add(reply["choices"][0]["message"]["content"])
+    assert len(texts) > 15
+
+
+def test_the_key_ignores_streaming_only() -> None:
+    body = {"messages": [1], "stream": False}
+    key = request_key("m", body, b"")
+    assert key == request_key("m", {"messages": [1], "stream": True, "stream_options": {}}, b"other")
+    assert key != request_key("n", body, b"")
+    assert key != request_key("m", {"messages": [2]}, b"")
+
+
+def test_a_request_nested_deep_has_a_key_too() -> None:
+    deep: list[Any] = []
+    for _ in range(400):
+        deep = [deep]
+    assert request_key("m", {"a": deep}, b"raw") != request_key("m", {"a": deep}, b"other")
+
+
+def test_tokens_of_parts_join_to_the_text() -> None:
+    letters = random.Random(7)
+    for _ in range(200):
+        text = "".join(chr(letters.choice([*range(32, 127), 0x1F600, 0x4E2D, 0x301, 10])) for _ in range(40))
+        encoded = tokens.encode(text)
+        assert "".join(tokens.parts(encoded)) == text == tokens.decode(encoded)
+        assert tokens.count(text) == len(encoded)
+
+
+def test_long_texts_are_counted_in_stretches() -> None:
+    assert tokens.count("hello world " * 10_000) == pytest.approx(20_001, abs=5)
+    assert tokens.count("a" * 300_000) > 10_000
+
+
+def test_the_earliest_stop_sequence_wins() -> None:
+    prompt = Prompt("m", b"k" * 32, "one two three", 1, stop=("three", "two"))
+    [choice] = compose(prompt).choices
+    assert choice.text.endswith('"one ')
+    assert (choice.finish, choice.stopped_by) == ("stop_sequence", "two")
+
+
+def test_a_limit_before_the_stop_sequence() -> None:
+    prompt = Prompt("m", b"k" * 32, "one two three", 1, stop=("three",), limit=3)
+    [choice] = compose(prompt).choices
+    assert (choice.finish, choice.stopped_by, choice.tokens) == ("length", None, 3)
+
+
+def test_a_long_text_is_quoted_shortened() -> None:
+    [choice] = compose(Prompt("m", b"k" * 32, "word " * 1000, 1)).choices
+    assert "…" in choice.text
+    assert len(choice.text) < 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no schema", "```json\n{broken\n```", "```{'a': print()}```", '```json\n{"just": "data"}\n```'],
+)
+def test_json_mode_without_a_schema_in_the_prompt(text: str) -> None:
+    assert json_mode_schema(text)["required"] == ["reply"]
