@@ -206,16 +206,14 @@ def _generate(home: Path, progress: Callable[[str], None]) -> None:
     stamp = hashlib.sha256("\0".join(facts).encode()).hexdigest()
     if _is_stamped(client, stamp):
         return
-    _install(GENERATOR, home / "generator", home, "Installing Prisma's client generator", progress)
     try:
         with _alone(client):
             if _is_stamped(client, stamp):
                 return
-            progress("Generating LiteLLM's database client")
             (client / STAMP).unlink(missing_ok=True)
             # A client that was half written would keep the generator itself from starting.
             (client / "client.py").unlink(missing_ok=True)
-            generate_client(home, schema)
+            generate_client(home, schema, progress)
             (client / STAMP).write_text(stamp)
     except OSError as error:
         raise EngineSetupError(
@@ -224,8 +222,10 @@ def _generate(home: Path, progress: Callable[[str], None]) -> None:
         ) from None
 
 
-def generate_client(home: Path, schema: Path) -> None:
-    """Run Prisma's generators for `schema`, in a `home` that is prepared. Raises EngineSetupError."""
+def generate_client(home: Path, schema: Path, progress: Callable[[str], None]) -> None:
+    """Run the generators that `schema` names; `home` must have been prepared. Raises EngineSetupError."""
+    _install(GENERATOR, home / "generator", home, "Installing Prisma's client generator", progress)
+    progress("Generating the database client")
     environment = {**os.environ, **_prisma_environment(home), "HOME": str(home)}
     program = home / "generator" / "node_modules" / "prisma" / "build" / "index.js"
     command = [str(home / "bin" / "node"), str(program), "generate", f"--schema={schema}"]

@@ -193,6 +193,7 @@ class Connection {
         text: sql,
         values: args.map(parameter),
         rowMode: 'array',
+        queryMode: 'extended', // refuses several statements in one, as the native engine does
         types: asText,
       }),
     );

@@ -132,6 +132,7 @@ function asText({ engineType }) {
 
 /**
  * `2024-05-06 07:08:09.123456+05:30` as the same moment in UTC, which is what the engine assumes.
+ * Sessions begin in UTC, but a raw query may have changed that.
  *
  * @param {string} text
  * @returns {string}

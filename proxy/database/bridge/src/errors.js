@@ -43,7 +43,8 @@ export class KnownError extends Error {
 }
 
 const REFUSED_LOGIN = new Set(['28P01', '28000']);
-const SESSION_ENDED = /^(57P01|57P02|57P05|08...)$/;
+/** The states with which Postgres ends a session; see its Appendix A. */
+const SESSION_ENDED = new Set(['08000', '08003', '08006', '25P03', '25P04', '57P01', '57P02', '57P05']);
 const TLS_FAILURE = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)|SSL/;
 
 /**
@@ -88,7 +89,7 @@ export function connectProblem(error, settings) {
     return new KnownError('P1011', `Error opening a TLS connection: ${message}`, { message });
   }
   const sql = sqlError(error);
-  if (sql && !SESSION_ENDED.test(code) && code !== '57P03') return sql;
+  if (sql && !SESSION_ENDED.has(code) && code !== '57P03') return sql;
   return new KnownError(
     'P1001',
     `Can't reach database server at \`${host}:${port}\`\n\n` +
@@ -109,7 +110,7 @@ export function queryProblem(error, settings) {
     return new KnownError('P1008', `Operations timed out after ${time}`, { time });
   }
   const sql = sqlError(error);
-  if (sql && !SESSION_ENDED.test(code)) return sql;
+  if (sql && !SESSION_ENDED.has(code)) return sql;
   // "connection closed" is the phrase that clients look for; the native engine's sentence lacks it.
   return new KnownError('P1017', 'Server has closed the connection (connection closed while in use).');
 }

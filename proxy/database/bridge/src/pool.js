@@ -17,11 +17,14 @@ import { connectProblem } from './errors.js';
 
 const IDLE_LIFETIME = 300_000;
 
-/** A client that asks for dates in the one style the adapter reads, whatever the server's default. */
-class IsoClient extends pg.Client {
+/**
+ * A client whose session reads and writes moments as the engine does, in UTC and without saying
+ * so, whatever the server's defaults: elsewhere a moment would be stored hours off.
+ */
+class UtcClient extends pg.Client {
   getStartupConf() {
     // @ts-expect-error -- pg has this hook, its types do not.
-    return { ...super.getStartupConf(), DateStyle: 'ISO, YMD' };
+    return { ...super.getStartupConf(), DateStyle: 'ISO, YMD', TimeZone: 'UTC' };
   }
 }
 
@@ -86,7 +89,7 @@ export class Pool {
       // The pool's own time limit is the one for waiting; each client has its own for connecting.
       // @ts-expect-error -- a class in the types, but the pool only calls it with `new`.
       Client: function client() {
-        return new IsoClient(config);
+        return new UtcClient(config);
       },
       max: settings.connectionLimit,
       connectionTimeoutMillis: settings.poolTimeout,

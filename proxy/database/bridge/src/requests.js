@@ -4,6 +4,7 @@
  */
 import { completeError, engineError } from './answers.js';
 import { KnownError } from './errors.js';
+import { isTransactionId, transactionNotFound } from './transactions.js';
 import { translateAnswer, translateQuery } from './translate.js';
 
 /**
@@ -33,6 +34,9 @@ export class Requests {
    * @returns {Promise<string>} JSON: `data`, `batchResult` or `errors`
    */
   async run(body, transactionId) {
+    if (transactionId !== undefined && !isTransactionId(transactionId)) {
+      return errors([engineError(transactionNotFound())]);
+    }
     try {
       /** @type {Request} */
       const request = JSON.parse(body);
@@ -51,7 +55,7 @@ export class Requests {
    */
   async #single(query, transactionId) {
     const translated = translateQuery(query, this.schema);
-    const answer = await this.engine.query(translated.json, '{}', transactionId);
+    const answer = await this.#ask(translated.json, transactionId);
     return this.#withoutErrors(answer) ?? translateAnswer(answer, translated);
   }
 
@@ -65,8 +69,23 @@ export class Requests {
     const json =
       `{"batch":[${translated.map((query) => query.json).join(',')}]` +
       `${transaction ? `,"transaction":${options}` : ''}}`;
-    const answer = await this.engine.query(json, '{}', transactionId);
+    const answer = await this.#ask(json, transactionId);
     return this.#withoutErrors(answer) ?? answer;
+  }
+
+  /**
+   * @param {string} json
+   * @param {string | undefined} transactionId
+   * @returns {Promise<string>}
+   * @throws {SyntaxError} when the engine could not even read the request
+   */
+  async #ask(json, transactionId) {
+    try {
+      return await this.engine.query(json, '{}', transactionId);
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) throw error;
+      throw new SyntaxError(`Failed to parse the query: ${/** @type {Error} */ (error).message}`);
+    }
   }
 
   /**

@@ -44,12 +44,14 @@ export class Transactions {
   }
 
   /** @param {string} id */
-  commit(id) {
+  async commit(id) {
+    if (!isTransactionId(id)) return failure(transactionNotFound().userFacing());
     return this.#call(() => this.engine.commitTransaction(id, '{}'));
   }
 
   /** @param {string} id */
-  rollback(id) {
+  async rollback(id) {
+    if (!isTransactionId(id)) return failure(transactionNotFound().userFacing());
     return this.#call(() => this.engine.rollbackTransaction(id, '{}'));
   }
 
@@ -65,6 +67,22 @@ export class Transactions {
       return failure(thrownError(error, this.adapter));
     }
   }
+}
+
+/**
+ * The engine breaks on an id that is too short to be one of its own.
+ *
+ * @param {string} id
+ */
+export function isTransactionId(id) {
+  return /^[a-z0-9]{24,}$/.test(id);
+}
+
+export function transactionNotFound() {
+  const reason =
+    'Transaction not found. Transaction ID is invalid, refers to an old closed transaction ' +
+    "Prisma doesn't have information about anymore, or was obtained before disconnecting.";
+  return new KnownError('P2028', `Transaction API error: ${reason}`, { error: reason });
 }
 
 /**

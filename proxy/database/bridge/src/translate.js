@@ -8,7 +8,7 @@
 import { Kind } from 'graphql/language/index.js';
 
 import { parseOperation } from './graphql.js';
-import { endOfString } from './json-text.js';
+import { checkDocument, endOfString } from './json-text.js';
 import { argumentsOf, plain } from './positions.js';
 import { typedRows } from './raw-rows.js';
 
@@ -150,9 +150,12 @@ function value(node, position) {
 /**
  * @param {string} text a JSON document, or the name of one of Prisma's three nulls
  * @returns {string}
+ * @throws {SyntaxError}
  */
 function jsonDocument(text) {
-  return `{"$type":"${NULL_DOCUMENTS.has(text) ? 'Enum' : 'Json'}","value":${JSON.stringify(text)}}`;
+  const isName = NULL_DOCUMENTS.has(text);
+  if (!isName) checkDocument(text);
+  return `{"$type":"${isName ? 'Enum' : 'Json'}","value":${JSON.stringify(text)}}`;
 }
 
 /**
