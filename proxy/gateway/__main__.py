@@ -15,6 +15,7 @@ import sys
 from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
+from proxy.gateway import lazy_prisma
 from proxy.gateway.settings import SettingsError, read_settings
 
 WRONG_SETTINGS = 2
@@ -50,6 +51,7 @@ def main() -> int:
         os.environ.update(pass_through_bases(settings.simulator))
     # LiteLLM makes millions of objects that stay: collecting them while they are made doubles the import.
     gc.disable()
+    lazy_prisma.install()
     from proxy.gateway.app import build_app
 
     app = build_app(catalog, mode=settings.mode, cache=settings.litellm_config.parent)
