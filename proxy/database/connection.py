@@ -24,13 +24,13 @@ PRISMA_PARAMETERS = {
     "sslaccept", "sslidentity", "sslpassword", "max_connection_lifetime", "max_idle_connection_lifetime",
 }  # fmt: skip
 
-# SQLSTATE (or its class) -> what to do next.
+# SQLSTATE, or how it begins -> what to do next.
 _NEXT_STEPS = {
     "42501": "Grant it to the user of the URL, or give the URL of the tables' owner.",
     "25006": "Give the URL of the primary server, not of a read-only replica.",
     "53100": "Free some disk space on the server, then run it again.",
     "53300": "Close some connections or raise the server's max_connections, then run it again.",
-    "57": "The server was stopped. Run it again once it is back.",
+    "57P": "The server was stopped. Run it again once it is back.",
     "08": "The connection was lost. Run it again once the server is back.",
 }
 
@@ -115,7 +115,12 @@ def cause(error: psycopg.Error) -> str:
 def next_step(error: psycopg.Error) -> str:
     """What the user can do about it."""
     code = error.sqlstate or "08"  # none: the client's own, as where the server has gone
-    return _NEXT_STEPS.get(code) or _NEXT_STEPS.get(code[:2]) or "The server's log tells more."
+    return (
+        _NEXT_STEPS.get(code)
+        or _NEXT_STEPS.get(code[:3])
+        or _NEXT_STEPS.get(code[:2])
+        or "The server's log tells more."
+    )
 
 
 def _open(address: str, url: str) -> psycopg.Connection[Any]:

@@ -33,13 +33,10 @@ def end_leftover(data_dir: Path) -> None:
     Raises DatabaseError where one survives, as when it belongs to another user.
     """
     found = find_leftover(data_dir)
-    pids = {process.pid for process in found}
     for process in found:
         with suppress(psutil.Error):
             if "-D" in process.cmdline():
-                process.send_signal(signal.SIGINT)  # the server itself: fast shutdown, and its children go with it
-            elif process.ppid() not in pids:
-                process.send_signal(signal.SIGQUIT)  # a child of a dead one: to go at once
+                process.send_signal(signal.SIGINT)  # fast shutdown; children go with it, or once they see it dead
     _, alive = psutil.wait_procs(found, timeout=PATIENCE)
     for process in alive:
         with suppress(psutil.Error):

@@ -320,7 +320,7 @@ def _apply(connection: psycopg.Connection[Any], migration: Migration, url: str) 
                 connection.execute(migration.script.encode())  # no parameters: all its statements at once
                 _finish(connection, migration)
     except psycopg.Error as error:
-        if connection.broken or (error.sqlstate or "08").startswith(("08", "57")):
+        if connection.broken:
             raise  # the server went away: nothing failed, the next run goes on
         _record_failure(connection, migration, error)
         raise _failure(url, migration.name, cause(error)) from None

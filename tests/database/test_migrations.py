@@ -188,7 +188,7 @@ def kill_at(process: subprocess.Popen[str], name: str, condition) -> None:
 
 def test_a_migrator_killed_half_way_leaves_no_trace_and_the_next_goes_on(url, scripts):
     folder = scripts(
-        a="CREATE TABLE a ();", b="CREATE TABLE b (); SELECT pg_sleep(120); /* slow */ SELECT 1;", c="SELECT 1;"
+        a="CREATE TABLE a ();", b="CREATE TABLE b (); SELECT pg_sleep(900); /* slow */ SELECT 1;", c="SELECT 1;"
     )
     asleep = "SELECT 1 FROM pg_stat_activity WHERE query ~ '/[*] slow' AND wait_event = 'PgSleep'"
     kill_at(migrator(url, folder), "b", lambda: rows(url, asleep))
@@ -205,7 +205,7 @@ def test_an_index_build_that_was_cut_off_is_done_over(url, scripts):
         holder.execute("INSERT INTO a VALUES (1)")  # an open transaction: the build has to wait for it
         process = migrator(url, folder)
         kill_at(process, "b", lambda: rows(url, "SELECT 1 FROM pg_index WHERE NOT indisvalid"))
-    until_unlocked(url)
+        until_unlocked(url)
     assert unfinished(url) == {"b": None}
 
     assert migrate(url, folder=folder).applied == ["b"]
@@ -224,7 +224,7 @@ def until_unlocked(url: str) -> None:
 def test_a_server_stopped_meanwhile_is_no_failed_migration(tmp_path, log, scripts):
     server = EmbeddedPostgres(tmp_path / "postgres", log, free_port(), "of-a-test")
     server.prepare()
-    folder = scripts(a="CREATE TABLE a ();", b="CREATE TABLE b (); SELECT pg_sleep(120);")
+    folder = scripts(a="CREATE TABLE a ();", b="CREATE TABLE b (); SELECT pg_sleep(900);")
     process = start(server)
     told: list[str] = []
     failures: list[DatabaseError] = []
@@ -242,7 +242,7 @@ def test_a_server_stopped_meanwhile_is_no_failed_migration(tmp_path, log, script
         time.sleep(0.02)
     stop(process)
     thread.join(30)
-    assert "Run it again once" in str(failures[0])
+    assert "administrator command. The server was stopped. Run it again once it is back." in str(failures[0])
 
     scripts(b="CREATE TABLE b ();")
     with running(server):
