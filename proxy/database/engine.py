@@ -110,6 +110,9 @@ def _write_launchers(home: Path) -> None:
         "prisma-client-py": f'exec {shlex.quote(sys.executable)} -m prisma "$@"',
     }
     folder = home / "bin"
+    if shutil.which("openssl") is None:
+        # prisma-client-py asks it which binary to run, before it looks at what it was told to run.
+        scripts["openssl"] = "echo 'OpenSSL 3.0.0'"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, line in scripts.items():
