@@ -138,6 +138,8 @@ def _general_settings(catalog: Catalog, database: bool) -> dict[str, Any]:
         # /health answers from the last round of probes rather than making one.
         "background_health_checks": True,
         "health_check_interval": catalog.health.interval_seconds,
+        # Windows come from the catalogue; every 5 minutes LiteLLM would ask OpenAI-like providers for theirs.
+        "disable_model_info_refresh": True,
         # Models come from the catalogue only: none can be added or changed through the API or the UI.
         "store_model_in_db": False,
     }
