@@ -70,9 +70,9 @@ def test_litellm_settings() -> None:
 
 def test_general_settings() -> None:
     declared = fields("proxy/_types.py", "ConfigGeneralSettings")
-    assert set(CONFIG["general_settings"]) - {"proxy_batch_write_at", "store_model_in_db"} <= declared
-    for undeclared in ("proxy_batch_write_at", "store_model_in_db"):
-        assert f'general_settings.get("{undeclared}"' in source("proxy/proxy_server.py")
+    undeclared = {"proxy_batch_write_at", "store_model_in_db", "disable_model_info_refresh"}
+    assert set(CONFIG["general_settings"]) - undeclared <= declared
+    assert undeclared <= texts("proxy/proxy_server.py")
 
 
 def test_litellm_params() -> None:
