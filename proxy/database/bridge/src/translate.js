@@ -63,7 +63,7 @@ export function translateQuery(text, schema) {
  * @returns {string}
  */
 function rawQuery(field, action) {
-  // The engine breaks on a raw query without parameters.
+  // The engine breaks on a raw query without parameters; of two it takes the last.
   const args = `{"parameters":"[]",${object(field.arguments ?? [], plain).slice(1)}`;
   return `{"action":"${action}","query":{"arguments":${args},"selection":{}}}`;
 }
