@@ -128,7 +128,7 @@ async def _serve(options: UpOptions, state: StateDir, *, smoke: bool, as_json: b
                 passed = not smoke or await _unless_stopped(_prove(stack, state, steps), stop)
             if stop.is_set():
                 return 130
-            stack.mark_ready()
+            stack.mark_ready(proven=passed if smoke else None)
             _announce(stack.run, state, time.monotonic() - began, as_json=as_json)
             await stop.wait()
             steps.say("Stopping …")
@@ -285,9 +285,11 @@ def _detach(state: StateDir, as_json: bool) -> None:
         if as_json:
             click.echo("\n".join(tail(path, 20)), err=True)
         raise click.exceptions.Exit(child.returncode or 1)
+    assert run is not None  # noqa: S101 - the loop ended by it
     if as_json:
-        assert run is not None  # noqa: S101 - the loop ended by it
         _announce(run, state, 0, as_json=True)
+    if run.proven is False:
+        raise click.exceptions.Exit(SMOKE_FAILED)
 
 
 def _show_more(path: Path, offset: int, as_json: bool) -> int:

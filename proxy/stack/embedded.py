@@ -138,8 +138,9 @@ class EmbeddedStack:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def mark_ready(self) -> None:
-        self.run.ready = True
+    def mark_ready(self, *, proven: bool | None) -> None:
+        """Tells other commands that the service is up, and what the smoke checks said of it (None: not run)."""
+        self.run.ready, self.run.proven = True, proven
         self._state.write_run(self.run)
 
     async def stop(self) -> None:

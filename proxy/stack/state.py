@@ -40,6 +40,7 @@ class Run:
     env_file: str
     database: str
     ready: bool = False
+    proven: bool | None = None  # whether the smoke checks passed; None: they were not run
     started_at: float = field(default_factory=time.time)
     simulator_url: str | None = None
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
