@@ -1,6 +1,6 @@
 """The outermost middleware: what every reply of the gateway has in common.
 
-Each carries `x-litellm-local-mode`; each error an `x-litellm-call-id` and no traceback or path; each 429 a
+Each carries `x-litellm-local-mode` and no traceback; each error an `x-litellm-call-id` and no path; each 429 a
 `retry-after`; an exception nobody caught becomes a 500 in the caller's dialect. One line per request goes to
 the log: method, path, status, milliseconds, call id. Never a query, a header or a body.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy.gateway.errors import Refusal, error_event, send_refusal
-from proxy.gateway.routes import dialect_of
+from proxy.gateway.routes import Api, api_of, dialect_of
 from proxy.gateway.scrub import Scrubber
 
 log = logging.getLogger("proxy.gateway")
@@ -66,7 +66,7 @@ class _Reply:
         self._send = send
         self._mode = mode
         self._scrubber = scrubber
-        self._held: dict[str, Any] | None = None  # the start of an error, until its body is complete
+        self._held: dict[str, Any] | None = None  # the start of a reply that is looked into, until its body is complete
         self._parts: list[bytes] = []
         self._is_event_stream = False
         self._complete = False
@@ -115,20 +115,28 @@ class _Reply:
             self.call_id = str(uuid.uuid4())
             headers.append((CALL_ID_HEADER, self.call_id.encode()))
         self._is_event_stream = content_type.startswith(b"text/event-stream")
-        # /health answers 200 with the errors of its probes in it
-        if not self._is_event_stream and (self.status >= 400 or self._scope["path"] == "/health"):
+        if not self._is_event_stream and (self._is_error or self._may_quote_errors(content_type)):
             self._held = started
         else:
             await self._send(started)
 
+    @property
+    def _is_error(self) -> bool:
+        # /health answers 200 with the errors of its probes in it
+        return self.status >= 400 or self._scope["path"].startswith("/health")
+
+    def _may_quote_errors(self, content_type: bytes) -> bool:
+        """The spend log and its like tell of requests that failed."""
+        return content_type.startswith(b"application/json") and api_of(self._scope["path"]) is Api.MANAGEMENT
+
     async def _release(self) -> None:
-        """Sends the error that was held, scrubbed; a changed body goes out uncompressed."""
+        """Sends the reply that was held, scrubbed; a changed body goes out uncompressed."""
         assert self._held is not None  # noqa: S101 - for the type checker
         start, body = self._held, b"".join(self._parts)
         self._held = None
         headers = dict(start["headers"])
         plain = gzip.decompress(body) if headers.get(b"content-encoding") == b"gzip" else body
-        scrubbed = self._scrubber.body(plain)
+        scrubbed = self._scrubber.error(plain) if self._is_error else self._scrubber.data(plain)
         if scrubbed is not plain:
             body = scrubbed
             dropped = (b"content-encoding", b"content-length")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -30,28 +30,30 @@ class Scrubber:
             text = self._roots.sub("<path>", text)
         return _SOURCE.sub("<path>", text)
 
-    def value(self, value: Any) -> Any:
-        """The same, in every string of a JSON value."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, list):
-            return [self.value(item) for item in value]
-        if isinstance(value, dict):
-            return {key: self.value(item) for key, item in value.items()}
-        return value
-
-    def body(self, body: bytes) -> bytes:
+    def error(self, body: bytes) -> bytes:
         """An error's body: JSON, or else text. Returned as it was when there is nothing to take out."""
-        text = body.decode("utf-8", "replace")
-        if "/" not in text and "Traceback" not in text:
+        if b"/" not in body and b"Traceback" not in body:
             return body
+        return self._changed(body, self.text)
+
+    def data(self, body: bytes) -> bytes:
+        """A JSON answer that is no error, such as a page of LiteLLM's spend log: tracebacks go, all else stays."""
+        if b"Traceback (most" not in body and b", line " not in body:
+            return body
+        return self._changed(body, self._traceback)
+
+    def _traceback(self, text: str) -> str:
+        return self.text(text) if _TRACEBACK in text or _FRAME.search(text) else text
+
+    def _changed(self, body: bytes, change: Callable[[str], str]) -> bytes:
+        text = body.decode("utf-8", "replace")
         try:
             value = json.loads(text)
         except ValueError:
-            scrubbed = self.text(text)
-            return body if scrubbed == text else scrubbed.encode()
-        scrubbed_value = self.value(value)
-        return body if scrubbed_value == value else json.dumps(scrubbed_value).encode()
+            changed = change(text)
+            return body if changed == text else changed.encode()
+        changed_value = _map_strings(value, change)
+        return body if changed_value == value else json.dumps(changed_value).encode()
 
     def events(self, chunk: bytes) -> bytes:
         """A piece of an event stream: only events that are errors are touched, never what a model said."""
@@ -70,8 +72,19 @@ class Scrubber:
             return line
         response = value.get("response")
         if value.get("error") or (isinstance(response, dict) and response.get("error")):
-            return b"data: " + self.body(line[5:].strip())
+            return b"data: " + self.error(line[5:].strip())
         return line
+
+
+def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_map_strings(item, change) for item in value]
+    if isinstance(value, dict):
+        # LiteLLM logs the frames of a failed request under this name
+        return {key: "" if key == "traceback" else _map_strings(item, change) for key, item in value.items()}
+    return value
 
 
 def _without_tracebacks(text: str) -> str:

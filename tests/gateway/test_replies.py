@@ -76,7 +76,23 @@ def test_compressed_errors_are_looked_into(replies, inner, play):
 def test_health_names_the_faults_of_its_probes_without_tracebacks(replies, inner, play):
     inner.answer = answering(200, json.dumps({"unhealthy_endpoints": [{"error": TRACEBACK}]}).encode())
     assert b"Traceback" not in play(replies, "/health", method="GET").body
-    assert b"Traceback" in play(replies, "/other", method="GET").body
+
+
+def test_logs_of_failed_requests_lose_their_tracebacks_and_nothing_else(replies, inner, play):
+    frames = '  File "/opt/app/main.py", line 5, in completion\n    raise ValueError()'
+    log = [{"messages": "read /etc/app.yaml", "error_information": {"traceback": frames, "error_message": TRACEBACK}}]
+    inner.answer = answering(200, json.dumps(log).encode())
+    (entry,) = json.loads(play(replies, "/spend/logs", method="GET").body)
+    assert entry["messages"] == "read /etc/app.yaml"
+    assert entry["error_information"]["traceback"] == ""
+    assert entry["error_information"]["error_message"].startswith("litellm.APIError: content is no string")
+    assert "Traceback" not in entry["error_information"]["error_message"]
+
+
+def test_what_a_model_said_about_tracebacks_stays(replies, inner, play):
+    said = json.dumps({"choices": [{"message": {"content": TRACEBACK}}]}).encode()
+    inner.answer = answering(200, said)
+    assert play(replies).body == said
 
 
 def test_errors_in_a_stream_are_scrubbed_but_never_what_a_model_says(replies, inner, play):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import httpx
@@ -133,6 +134,18 @@ def test_errors_hold_neither_tracebacks_nor_paths(client, master, double, fault,
     assert_clean(answer.text)
     assert answer.headers["x-litellm-call-id"]
     assert answer.headers["x-litellm-local-mode"] == "double"
+
+
+def test_the_log_of_failed_requests_holds_no_tracebacks(client, master, double):
+    double.fail({"provider": None, "model": None, "kind": "malformed"})
+    body = chat(CHAIN_LESS, double.marker, num_retries=0)
+    assert client.post("/v1/chat/completions", json=body, headers=master).status_code == 500
+    client.get("/usage", headers=master).raise_for_status()  # writes the log
+    today = datetime.now(timezone.utc).date()
+    span = {"start_date": f"{today - timedelta(days=1)}", "end_date": f"{today + timedelta(days=1)}"}
+    log = client.get("/spend/logs", params={**span, "summarize": "false"}, headers=master)
+    assert "error_information" in log.text
+    assert_clean(log.text)
 
 
 def assert_clean(text: str) -> None:
