@@ -11,6 +11,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 _BETWEEN_TRACEBACKS = ("During handling of the above", "The above exception was")
 _LINE_BREAK = re.compile(r"\r?\n|\\n")  # also one written out by repr()
 _FRAME = re.compile(r'File \\?"[^"\n]*\\?", line \d+(?:, in [\w<>.]+)?')
+_FRAME_IN_JSON = re.compile(rb'File \\"[^"\n]+\\", line \d')
 _SOURCE = re.compile(r"(?<![\w:/.])(?:[A-Za-z]:)?(?:[/\\]+[\w.@+~-]+)+\.(?:py|pyc|so|ya?ml|json|prisma|sock|log|env)\b")
 
 
