@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("proxy.gateway")
 
-_PACKAGES = ("litellm", "fastapi", "pydantic", "litellm-local")
+_PACKAGES = ("litellm", "fastapi", "pydantic")
+_OWN = ("app.py", "usage.py")
 
 
 class OpenApiCache:
@@ -62,7 +63,8 @@ class OpenApiCache:
 
 
 def _fingerprint(fastapi: Any) -> str:
-    """Changes with whatever the schema is made from: the packages and the app's own title and text."""
-    parts = [f"{name} {version(name)}" for name in _PACKAGES]
+    """Changes with whatever the schema is made from: the packages, the app's own title and text, our route."""
+    here = Path(__file__).parent
+    parts = [*(f"{name} {version(name)}" for name in _PACKAGES), *((here / name).read_text() for name in _OWN)]
     text = "\n".join([*parts, str(fastapi.title), str(fastapi.description), str(len(fastapi.routes))])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
