@@ -276,6 +276,18 @@ def test_only_this_machine_can_ask_and_nobody_sees_the_password(
         assert PASSWORD not in text
 
 
+def test_logged_queries_are_without_their_parameters(
+    connect: Any, database_url: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_QUERIES", "y")
+    client = connect(database_url)
+    client.author.count(where={"email": "somebody@example.org"})
+    client.disconnect()
+    output = capfd.readouterr().out
+    assert "SELECT COUNT" in output
+    assert "somebody" not in output
+
+
 def test_another_schema(opened: Any, postgres: Postgres) -> None:
     url = postgres.new_database("schemas")
     with psycopg.connect(url, autocommit=True) as connection:

@@ -121,7 +121,7 @@ def test_one_that_cannot_start_in_time_is_given_up(connect: Any, database_url: s
     try:
         holder = client.tx(timeout=timedelta(seconds=20))
         held = holder.start()
-        late = client.tx(max_wait=timedelta(milliseconds=150))
+        late = client.tx(max_wait=timedelta(milliseconds=150), timeout=timedelta(minutes=5))
         since = time.monotonic()
         with pytest.raises(engine_error, match=r"504.*P2028|504.*Unable to start"):
             late.start()

@@ -178,8 +178,6 @@ class Connection {
     } catch (error) {
       const problem = queryProblem(error, this.adapter.pool.settings);
       this.#broken ||= problem instanceof KnownError;
-      // The engine does not give back a connection on which COMMIT failed.
-      if (this.#broken) this.release();
       return this.adapter.fail(problem);
     } finally {
       this.adapter.metrics.databaseQuery(performance.now() - since);

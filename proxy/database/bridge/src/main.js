@@ -47,31 +47,17 @@ function fail(error) {
 
 async function serve() {
   // Loaded here, so that `--version`, which the client asks before every start, stays quick.
-  const [{ Adapter }, { loadEngine }, { createEngineServer }, { Metrics }, { Pool }, { Requests }, { readSettings }, { Transactions }] =
-    await Promise.all([
-      import('./adapter.js'),
-      import('./engine.js'),
-      import('./http-server.js'),
-      import('./metrics.js'),
-      import('./pool.js'),
-      import('./requests.js'),
-      import('./settings.js'),
-      import('./transactions.js'),
-    ]);
+  const [{ readSettings }, { Pool }] = await Promise.all([import('./settings.js'), import('./pool.js')]);
   const { port, datamodel, schema, database, logQueries } = readSettings(process.argv.slice(2), process.env);
   const pool = new Pool(database);
-  const tried = tryDatabase(pool);
-  const metrics = new Metrics(pool);
-  const adapter = new Adapter(pool, metrics);
-  const engine = loadEngine({ datamodel, adapter, logQueries, log: (entry) => process.stdout.write(`${entry}\n`) });
-  await engine.connect('{}');
-  await tried;
-  const server = createEngineServer({
-    requests: new Requests(engine, adapter, schema),
-    transactions: new Transactions(engine, adapter),
-    metrics,
-  });
-  server.listen(port, '127.0.0.1');
+  const [{ startServer }] = await Promise.all([import('./service.js'), tryDatabase(pool)]);
+  await startServer({ port, datamodel, schema, pool, logQueries, log });
+}
+
+/** @param {string} entry of the engine's log, JSON */
+function log(entry) {
+  const { params: _, ...rest } = JSON.parse(entry); // parameters are what users wrote, and their keys
+  process.stdout.write(`${JSON.stringify(rest)}\n`);
 }
 
 /** @param {import('./pool.js').Pool} pool */
