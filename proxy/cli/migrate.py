@@ -39,3 +39,5 @@ def migrate(database: str, check: bool, resolve: str | None) -> None:
     with steps.live(), steps.step("Migrations") as step:
         report = migrations.migrate(database, lambda p: step.say(f"{p.done}/{p.total} {p.name}"))
         step.note(f"{len(report.applied)} applied" if report.applied else "up to date")
+    for warning in report.warnings:
+        click.echo(f"! {warning}", err=True)

@@ -192,6 +192,8 @@ class EmbeddedStack:
                 await asyncio.to_thread(self._postgres.create_database)
             report = await asyncio.to_thread(migrate, self._database_url, tell)
             step.note(f"{len(report.applied)} applied" if report.applied else "up to date")
+        for warning in report.warnings:
+            self._steps.say(f"! {warning}")
 
     async def _bring_up_simulator(self) -> None:
         with self._steps.step("Simulator") as step:
