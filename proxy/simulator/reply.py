@@ -198,8 +198,8 @@ def _text(prompt: Prompt, index: int) -> str:
     opening = (
         f'Simulated reply from {prompt.model} to "{quoted}".' if quoted else f"Simulated reply from {prompt.model}."
     )
-    seed = prompt.key[index % 16 : index % 16 + 3]
-    picked = dict.fromkeys(SENTENCES[(byte + index) % len(SENTENCES)] for byte in seed)
+    seed = blake2b(prompt.key, digest_size=3, salt=index.to_bytes(4, "big")).digest()
+    picked = dict.fromkeys(SENTENCES[byte % len(SENTENCES)] for byte in seed)
     return " ".join([opening, *picked])
 
 

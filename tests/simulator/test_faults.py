@@ -281,10 +281,10 @@ def test_delay(double: Double, provider: str, stream: bool) -> None:
     double.faults({"kind": "delay", "seconds": 0.2, "times": 1})
     began = time.monotonic()
     assert ask(double, provider, stream).status_code == 200
-    assert time.monotonic() - began >= 0.2
+    assert time.monotonic() - began >= 0.19  # timers may be a millisecond or two early
     [entry] = double.journal()
     assert (entry["outcome"], entry["status"]) == ("fault:delay", 200)
-    assert entry["ended_at"] - entry["started_at"] >= 0.2
+    assert entry["ended_at"] - entry["started_at"] >= 0.19
 
 
 def test_delay_within_a_stream(double: Double) -> None:
@@ -293,7 +293,7 @@ def test_delay_within_a_stream(double: Double) -> None:
     began = time.monotonic()
     with double.http.stream("POST", path, json={**body, "stream": True}, headers=headers) as answer:
         texts = list(answer.iter_text())
-    assert time.monotonic() - began >= 0.2
+    assert time.monotonic() - began >= 0.19
     assert texts[0].count("data: ") == 2
     assert "".join(texts).endswith("data: [DONE]\n\n")
 

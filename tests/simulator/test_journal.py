@@ -26,8 +26,8 @@ def ask(double: Double, text: str, **more: Any) -> httpx.Response:
 def test_an_entry(double: Double) -> None:
     before = time.time()
     ask(double, "first", user="somebody")
-    after = time.time()
     [entry] = double.journal()
+    after = time.time()
     assert set(entry) == {
         "seq", "provider", "model", "started_at", "ended_at", "stream", "status", "outcome", "request", "headers",
     }  # fmt: skip

@@ -112,6 +112,20 @@ def test_a_limit_before_the_stop_sequence() -> None:
     assert (choice.finish, choice.stopped_by, choice.tokens) == ("length", None, 3)
 
 
+def test_the_limit_is_exact() -> None:
+    [whole] = compose(Prompt("m", b"k" * 32, "Hello", 1)).choices
+    [same] = compose(Prompt("m", b"k" * 32, "Hello", 1, limit=whole.tokens)).choices
+    [less] = compose(Prompt("m", b"k" * 32, "Hello", 1, limit=whole.tokens - 1)).choices
+    assert same == whole
+    assert (less.finish, less.tokens) == ("length", whole.tokens - 1)
+    assert whole.text.startswith(less.text)
+
+
+def test_choices_differ() -> None:
+    choices = compose(Prompt("m", bytes(range(32)), "Hello", 1, choices=20)).choices
+    assert len({choice.text for choice in choices}) == 20
+
+
 def test_a_long_text_is_quoted_shortened() -> None:
     [choice] = compose(Prompt("m", b"k" * 32, "word " * 1000, 1)).choices
     assert "…" in choice.text
