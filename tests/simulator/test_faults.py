@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aiohttp
 import anthropic
 import httpx
 import openai
@@ -225,6 +228,26 @@ def test_cut_of_a_stream(double: Double, provider: str, after: int | None, seen:
             drain(answer.iter_text(), received)
     # A stream is never whole after a cut: at the latest its last event is missing.
     assert "".join(received).count(ending) == (len(whole) - 2 if seen is None else seen)
+
+
+def test_a_client_that_reads_late_sees_the_chunks_before_a_cut(double: Double) -> None:
+    # aiohttp, which LiteLLM uses, throws away what was not yet asked for when the connection ends.
+    double.faults({"kind": "cut", "after_chunks": 2})
+    path, body, headers = REQUESTS["anthropic"]
+
+    async def read() -> bytes:
+        received = b""
+        async with (
+            aiohttp.ClientSession(double.url, headers=headers) as session,
+            session.post(path, json={**body, "stream": True}) as answer,
+        ):
+            await asyncio.sleep(0.002)
+            with contextlib.suppress(aiohttp.ClientPayloadError):
+                async for part in answer.content.iter_any():
+                    received += part
+        return received
+
+    assert asyncio.run(read()).count(b"event: ") == 2
 
 
 def test_cut_in_the_sdks(
