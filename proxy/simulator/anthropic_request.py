@@ -90,8 +90,9 @@ def _settings_problem(body: dict[str, Any]) -> str | None:
         return "stop_sequences: each stop sequence must contain non-whitespace"
     if not isinstance(body.get("stream"), (bool, type(None))):
         return "stream: Input should be a valid boolean"
-    if system is not None and not isinstance(system, str):
-        return _blocks_problem(system, "system")
+    problem = None if system is None or isinstance(system, str) else _blocks_problem(system, "system")
+    if problem is not None:
+        return problem
     for name in ("output_config", "output_format"):
         if not isinstance(body.get(name), (dict, type(None))):
             return f"{name}: Input should be an object"

@@ -134,6 +134,10 @@ def _tools(body: dict[str, Any]) -> None:
         body["tools"] = tools = [tools]
     if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
         raise _invalid("tools", "type.googleapis.com/google.ai.generativelanguage.v1beta.Tool", tools)
+    for tool in tools or ():
+        declared_here = either(tool, "functionDeclarations", "function_declarations")
+        if not isinstance(declared_here, (list, type(None))):
+            raise _invalid("tools[0].function_declarations", "FunctionDeclaration", declared_here)
     for declared in declarations(body):
         if not isinstance(declared, dict) or not isinstance(declared.get("name"), str) or not declared["name"]:
             raise refuse(
@@ -144,6 +148,9 @@ def _tools(body: dict[str, Any]) -> None:
     calling = either(config, "functionCallingConfig", "function_calling_config") if isinstance(config, dict) else config
     if calling is not None and not isinstance(calling, dict):
         raise _invalid("tool_config", "type.googleapis.com/google.ai.generativelanguage.v1beta.ToolConfig", calling)
+    allowed = either(calling or {}, "allowedFunctionNames", "allowed_function_names")
+    if not isinstance(allowed, (list, type(None))):
+        raise _invalid("tool_config.function_calling_config.allowed_function_names", "TYPE_STRING", allowed)
     mode = (calling or {}).get("mode")
     if mode is not None and str(mode).upper() not in ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"):
         raise _invalid("tool_config.function_calling_config.mode", "Mode", mode)

@@ -186,6 +186,8 @@ class _Builder:
     def object(self, flat: dict[str, Any], active: Active) -> dict[str, Any]:
         properties: Mapping[str, Any] = flat.get("properties", {})
         required: list[str] = list(flat.get("required", ()))
+        if not all(isinstance(key, str) for key in required):
+            raise NoInstance("'required' lists names of properties")
         most = flat.get("maxProperties", math.inf)
         made: dict[str, Any] = {}
         for key in required:

@@ -238,7 +238,7 @@ def test_other_methods_are_404(double: Double) -> None:
         ({"generationConfig": {"stopSequences": "x"}}, "Invalid value at 'generation_config.stop_sequences'"),
         ({"tools": "x"}, "Invalid value at 'tools'"),
         ({"tools": [{"functionDeclarations": [{}]}]}, "* GenerateContentRequest.tools[0]"),
-        ({"tools": [{"functionDeclarations": "x"}]}, "* GenerateContentRequest.tools[0]"),
+        ({"tools": [{"functionDeclarations": "x"}]}, "Invalid value at 'tools[0].function_declarations'"),
         ({"toolConfig": {"functionCallingConfig": {"mode": "SOME"}}}, "Invalid value at 'tool_config"),
         (
             {"generationConfig": {"responseMimeType": "application/json", "responseSchema": {"type": "ODD"}}},
