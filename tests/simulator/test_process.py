@@ -54,7 +54,10 @@ def test_a_busy_port_is_one_line_and_exit_1() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         process = start("--port", str(port))
-        out, err = process.communicate(timeout=20)
+        try:
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 1
     assert out == ""
     [line] = err.splitlines()
@@ -64,7 +67,10 @@ def test_a_busy_port_is_one_line_and_exit_1() -> None:
 
 def test_open_control_is_refused_beyond_loopback() -> None:
     process = start("--host", "0.0.0.0", key=None)  # noqa: S104
-    _, err = process.communicate(timeout=20)
+    try:
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert process.returncode == 1
     assert err.startswith("proxy.simulator: LITELLM_LOCAL_CONTROL_KEY must be set to listen on 0.0.0.0")
 
