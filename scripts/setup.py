@@ -121,9 +121,12 @@ def install(python, log):
         "--progress-bar",
         "off",
     ]
+    # The lock names every package, so there is nothing to resolve. Older pips, left to resolve, take the newest
+    # release for a requirement with an extra (`pydantic[email]`) and then refuse it for want of a hash.
+    pip += ["--no-deps"]
     try:
         code = run_logged(pip + ["--require-hashes", "-r", LOCK], log, progress.see) or run_logged(
-            pip + ["--no-build-isolation", "--no-deps", "-e", ROOT], log, progress.see
+            pip + ["--no-build-isolation", "-e", ROOT], log, progress.see
         )
     finally:
         progress.over.set()
