@@ -13,8 +13,8 @@ import json
 import os
 import sys
 
-from proxy.simulator import tokens
 from proxy.simulator.app import Simulator
+from proxy.simulator.replies import tokens
 from proxy.simulator.server import listen, serve
 
 KEY_VARIABLE = "LITELLM_LOCAL_CONTROL_KEY"

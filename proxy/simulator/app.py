@@ -15,14 +15,14 @@ from typing import Any
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
-from proxy.simulator import anthropic, gemini, openai
 from proxy.simulator.control import control_app
 from proxy.simulator.faults import Fault, FaultBook
 from proxy.simulator.journal import Entry, Journal
-from proxy.simulator.reply import compose
-from proxy.simulator.schema_instance import NoInstance
+from proxy.simulator.providers import anthropic, gemini, openai
+from proxy.simulator.providers.wire import Answer, Call, Provider, ProviderError
+from proxy.simulator.replies.reply import compose
+from proxy.simulator.replies.schema_instance import NoInstance
 from proxy.simulator.server import Connection
-from proxy.simulator.wire import Answer, Call, Provider, ProviderError
 
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator.wire import Headers
+from proxy.simulator.providers.wire import Headers
 
 MOST_ENTRIES = 10_000
 MOST_BYTES = 64 * 1024 * 1024

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.simulator import tokens
-from proxy.simulator.reply import Prompt, compose, json_mode_schema, request_key
+from proxy.simulator.replies import tokens
+from proxy.simulator.replies.reply import Prompt, compose, json_mode_schema, request_key
 from tests.simulator.running import Double, port_of, start
 
 CALLS: list[tuple[str, dict[str, Any], dict[str, str]]] = [

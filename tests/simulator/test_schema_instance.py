@@ -8,9 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
-from proxy.simulator.gemini_request import json_schema
-from proxy.simulator.pattern import matching
-from proxy.simulator.schema_instance import NoInstance, instance
+from proxy.simulator.providers.gemini_request import json_schema
+from proxy.simulator.replies.pattern import matching
+from proxy.simulator.replies.schema_instance import NoInstance, instance
 
 
 class Address(BaseModel):

@@ -7,8 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.simulator.openai_request import check, is_known, prompt_tokens, refuse
-from proxy.simulator.reply import (
+from proxy.simulator.providers.openai_request import check, is_known, prompt_tokens, refuse
+from proxy.simulator.providers.wire import (
+    HTML,
+    Answer,
+    Call,
+    Headers,
+    ProviderError,
+    bad_gateway_page,
+    dumps,
+    event,
+    retry_headers,
+)
+from proxy.simulator.replies.reply import (
     Choice,
     Prompt,
     Reply,
@@ -19,17 +30,6 @@ from proxy.simulator.reply import (
     moment,
     request_key,
     tool_to_call,
-)
-from proxy.simulator.wire import (
-    HTML,
-    Answer,
-    Call,
-    Headers,
-    ProviderError,
-    bad_gateway_page,
-    dumps,
-    event,
-    retry_headers,
 )
 
 NAME = "openai"

@@ -10,18 +10,8 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator.anthropic_request import ERROR_TYPES, check, custom_tools, prompt_tokens, refusal, refuse
-from proxy.simulator.reply import (
-    Choice,
-    Prompt,
-    Reply,
-    Tool,
-    ToolChoice,
-    identifier,
-    request_key,
-    tool_to_call,
-)
-from proxy.simulator.wire import (
+from proxy.simulator.providers.anthropic_request import ERROR_TYPES, check, custom_tools, prompt_tokens, refusal, refuse
+from proxy.simulator.providers.wire import (
     HTML,
     Answer,
     Call,
@@ -30,6 +20,16 @@ from proxy.simulator.wire import (
     bad_gateway_page,
     dumps,
     retry_headers,
+)
+from proxy.simulator.replies.reply import (
+    Choice,
+    Prompt,
+    Reply,
+    Tool,
+    ToolChoice,
+    identifier,
+    request_key,
+    tool_to_call,
 )
 
 NAME = "anthropic"

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator import tokens
-from proxy.simulator.wire import Answer, ProviderError, dumps, is_integer, is_number
+from proxy.simulator.providers.wire import Answer, ProviderError, dumps, is_integer, is_number
+from proxy.simulator.replies import tokens
 
 STATUSES = {
     400: "INVALID_ARGUMENT",

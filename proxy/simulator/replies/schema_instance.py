@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from proxy.simulator.pattern import matching
-from proxy.simulator.schema_merge import merged
+from proxy.simulator.replies.pattern import matching
+from proxy.simulator.replies.schema_merge import merged
 
 FORMATS = {
     "date-time": "2025-01-01T12:00:00Z",

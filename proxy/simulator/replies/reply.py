@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import orjson
 
-from proxy.simulator import tokens
-from proxy.simulator.schema_instance import instance
+from proxy.simulator.replies import tokens
+from proxy.simulator.replies.schema_instance import instance
 
 ECHOED = 120
 """Characters of the user's last text that a reply quotes."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator import tokens
-from proxy.simulator.wire import Answer, ProviderError, dumps, is_integer, is_number, kind
+from proxy.simulator.providers.wire import Answer, ProviderError, dumps, is_integer, is_number, kind
+from proxy.simulator.replies import tokens
 
 KNOWN = re.compile(r"^(ft:)?(gpt-|chatgpt-|o\d)")
 NEEDS_COMPLETION_TOKENS = re.compile(r"^(o\d|gpt-5(?!.*-chat))")

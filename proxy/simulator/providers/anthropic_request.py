@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator import tokens
-from proxy.simulator.wire import Answer, Call, ProviderError, dumps, is_integer, is_number
+from proxy.simulator.providers.wire import Answer, Call, ProviderError, dumps, is_integer, is_number
+from proxy.simulator.replies import tokens
 
 ERROR_TYPES = {
     400: "invalid_request_error",

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from proxy.simulator.gemini_request import (
+from proxy.simulator.providers.gemini_request import (
     check,
     declarations,
     either,
@@ -21,17 +21,7 @@ from proxy.simulator.gemini_request import (
     refuse,
     texts,
 )
-from proxy.simulator.reply import (
-    Choice,
-    Prompt,
-    Reply,
-    Tool,
-    identifier,
-    json_mode_schema,
-    request_key,
-    tool_to_call,
-)
-from proxy.simulator.wire import (
+from proxy.simulator.providers.wire import (
     HTML,
     Answer,
     Call,
@@ -40,6 +30,16 @@ from proxy.simulator.wire import (
     bad_gateway_page,
     dumps,
     retry_headers,
+)
+from proxy.simulator.replies.reply import (
+    Choice,
+    Prompt,
+    Reply,
+    Tool,
+    identifier,
+    json_mode_schema,
+    request_key,
+    tool_to_call,
 )
 
 NAME = "google"

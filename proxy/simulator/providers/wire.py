@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from proxy.simulator.reply import Prompt, Reply
+from proxy.simulator.replies.reply import Prompt, Reply
 
 Headers = list[tuple[bytes, bytes]]
 

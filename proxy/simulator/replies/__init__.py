@@ -1,0 +1,1 @@
+"""What the simulator answers, whoever asks: a Prompt in, a Reply out (reply.py), and what that takes."""
