@@ -15,6 +15,7 @@
 
 const MOST_REQUESTS = 500; // shown; the journal keeps more
 const MOST_SCRIPTS = 30;
+const RETRY_SECONDS = 3;
 const MOST_TEXT = 200_000; // characters of a body
 const KEY = "litellm-local-double-key";
 const ALL = "*";
@@ -222,6 +223,10 @@ const isRunning = (/** @type {Entry} */ entry) => entry.ended_at === null;
 const isAnswer = (/** @type {Entry} */ entry) =>
   entry.status !== null && entry.status < 400 && ["ok", "replay", "fault:delay"].includes(entry.outcome ?? "");
 
+/** Whether another attempt may follow one that failed: LiteLLM waits between two. */
+const mayGoOn = (/** @type {Entry} */ entry) =>
+  entry.ended_at !== null && !isAnswer(entry) && now() - entry.ended_at < RETRY_SECONDS;
+
 const nameOf = (/** @type {Entry} */ entry) => entry.alias ?? entry.model ?? "?";
 
 class ClientRequest {
@@ -248,6 +253,12 @@ class ClientRequest {
 
   get running() {
     return [...this.entries.values()].some(isRunning);
+  }
+
+  /** Whether it may look different a moment later: while an attempt runs, and as long as another may follow. */
+  get unsettled() {
+    const last = this.attempts.at(-1);
+    return this.running || (last !== undefined && mayGoOn(last));
   }
 
   fits(/** @type {string} */ text, /** @type {string} */ model) {
@@ -501,7 +512,7 @@ class Row {
       attempt.draw(entry, before, begin, end);
       before = entry;
     }
-    this.request.dirty = this.request.running; // its bars grow
+    this.request.dirty = this.request.unsettled;
   }
 
   get isOpen() {
@@ -512,7 +523,11 @@ class Row {
 /** @returns {[string, string]} */
 function verdictOf(/** @type {Entry[]} */ attempts, /** @type {Entry} */ first, /** @type {Entry} */ last) {
   if (attempts.some(isRunning)) return ["running", "running"];
-  if (!isAnswer(last)) return ["bad", attempts.length > 1 ? `no answer in ${attempts.length} attempts` : "no answer"];
+  if (!isAnswer(last)) {
+    const how = last.status !== null && last.status >= 400 ? `failed with ${last.status}` : "no answer";
+    if (mayGoOn(last)) return ["running", `${how} so far`];
+    return ["bad", attempts.length > 1 ? `${how}, ${attempts.length} attempts` : how];
+  }
   if (nameOf(last) !== nameOf(first)) return ["fallback", `answered by ${nameOf(last)}`];
   return ["good", attempts.length > 1 ? `answered, attempt ${attempts.length}` : "answered"];
 }
@@ -618,7 +633,7 @@ function drawScript(/** @type {Script} */ script) {
 
 function drawRule(/** @type {Rule} */ rule, /** @type {Script} */ script) {
   const idle = !rule.in_force;
-  const counters = make("p", { class: "counters" }, make("span", { class: "used" }, `used ${rule.used}`));
+  const counters = make("p", { class: "counters" }, make("span", { class: "used" }, usedOf(rule)));
   if (rule.left !== null) counters.append(make("span", { class: "left" }, `${rule.left} left`));
   if (rule.expires_in !== null) {
     const until = (script.told_at ?? Date.now()) + rule.expires_in * 1000;
@@ -635,6 +650,9 @@ function drawRule(/** @type {Rule} */ rule, /** @type {Script} */ script) {
     counters,
   );
 }
+
+const usedOf = (/** @type {Rule} */ rule) =>
+  rule.left === null ? `used ${rule.used}` : `used ${rule.used} of ${rule.used + rule.left}`;
 
 /** @returns {string} */
 function whenOf(/** @type {Record<string, unknown>} */ when) {
@@ -674,7 +692,7 @@ function replyOf(/** @type {any} */ reply) {
 }
 
 function extrasOf(/** @type {Record<string, any>} */ rule) {
-  const parts = ["times", "for", "after", "flapping", "probability", "priority"]
+  const parts = ["for", "after", "flapping", "probability", "priority"]
     .filter((name) => rule[name] !== undefined && rule[name] !== null)
     .map((name) => `${name} ${matchOf(rule[name])}${["for", "after"].includes(name) ? " s" : ""}`);
   return parts.length ? make("p", { class: "extras" }, parts.join(", ")) : null;
@@ -764,7 +782,7 @@ function start() {
   window.addEventListener("scroll", () => window.scrollY < 5 && list.later(), { passive: true });
   if (matchMedia("(max-width: 62rem)").matches) $("script-panel").open = false;
   setInterval(() => {
-    if ([...state.requests.values()].some((request) => request.row && request.running)) list.later();
+    if ([...state.requests.values()].some((request) => request.row && request.unsettled)) list.later();
   }, 200);
   setInterval(drawCountdowns, 1000);
 
