@@ -36,7 +36,8 @@ database_option = click.option(
 def backup(file: Path, force: bool, config: Path, state_dir: Path, env_file: Path, database: str | None) -> None:
     """Write the database (virtual keys, users, budgets, spend) to FILE.
 
-    The service may be up or down. FILE is readable by you alone; the secrets in .env are not in it.
+    The service may be up (the spend of the last seconds may then be missing) or down. FILE is readable by you alone;
+    the secrets in .env are not in it.
     """
     from proxy.database.backup import backup as write
 

@@ -190,10 +190,8 @@ def test_a_dump_that_breaks_off_inside_is_taken_back(filled: str, written: tuple
 
 
 def test_a_restore_that_is_killed_is_taken_back(filled: str, tmp_path: Path) -> None:
-    run(
-        filled,
-        f"INSERT INTO {KEYS} (token, key_alias) SELECT 'many-' || n, repeat('x', 200) FROM generate_series(1, 200000) n",
-    )
+    many = "SELECT 'many-' || n, repeat('x', 200) FROM generate_series(1, 200000) n"
+    run(filled, f"INSERT INTO {KEYS} (token, key_alias) {many}")
     file = tmp_path / "backup.zip"
     backup(filled, file, quiet)
     run(filled, f"DELETE FROM {KEYS} WHERE token LIKE 'many-%'")
