@@ -1,4 +1,4 @@
-"""Answers from a cassette: which recorded exchange a request gets, and its bytes on the wire again.
+"""Answers from a cassette: which recorded exchange a request gets.
 
 A scope has a `Player`; app.py asks it for what no rule takes and lets `play` send the answer.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from proxy.simulator.cassettes import notation
 from proxy.simulator.cassettes.compare import differences, key_of, normalised, told
 from proxy.simulator.cassettes.model import Cassette, Exchange
 from proxy.simulator.cassettes.scrub import Scrubber
-from proxy.simulator.providers.wire import Call, Headers
+from proxy.simulator.providers.wire import Call
 
 Match = Literal["request", "order"]
 Timing = Literal["none", "recorded"]
@@ -212,9 +211,3 @@ def _how(track: Track, request: dict[str, Any]) -> str:
 
 def _place(provider: str, api: str, model: str | None) -> str:
     return f"{provider} {api} {model}" if model else f"{provider} {api}"
-
-
-def headers_of(headers: Mapping[str, str], own: Headers) -> Headers:
-    """The recorded headers, and of the double's own those that were not recorded."""
-    recorded = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in headers.items()}
-    return [*recorded.items(), *((name, value) for name, value in own if name.lower() not in recorded)]
