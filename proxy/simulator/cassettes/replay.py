@@ -22,6 +22,9 @@ from proxy.simulator.providers.wire import Call
 
 Match = Literal["request", "order"]
 Timing = Literal["none", "recorded"]
+MATCHES: tuple[Match, ...] = ("request", "order")
+TIMINGS: tuple[Timing, ...] = ("none", "recorded")
+"""The first of each is the default."""
 
 MOST_COMPARED = 500
 """Exchanges that are looked at for the nearest."""
