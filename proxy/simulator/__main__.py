@@ -3,7 +3,8 @@ the launcher.
 
 The first line on stdout is JSON, `{"port": N}`, printed when requests are answered. Control calls want the key in
 LITELLM_LOCAL_CONTROL_KEY; without one they are open, which is refused on any address but loopback. With --script and
---cassette, the scope `default` begins with the rules and the cassette of these files. LITELLM_LOCAL_ALIASES holds the gateway's names for models.
+--cassette, the scope `default` begins with the rules and the cassette of these files. LITELLM_LOCAL_ALIASES holds the
+gateway's names for models.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The control calls under `/_double/`: scripts, cassettes, journal, events and scopes, by HTTP, keyed; and `/healthz`, without a
-key. Each is about one scope, named by `?scope=` or the header x-double-scope, else `default`.
+"""The control calls under `/_double/`: scripts, cassettes, journal, events and scopes, by HTTP, keyed; and `/healthz`,
+without a key. Each is about one scope, named by `?scope=` or the header x-double-scope, else `default`.
 """
 
 from __future__ import annotations

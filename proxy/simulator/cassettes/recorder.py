@@ -44,7 +44,11 @@ CALLS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"/openai/v1/chat/completions"), "openai", "chat"),
     (re.compile(r"/openai/v1/responses"), "openai", "responses"),
     (re.compile(r"/anthropic/v1/messages"), "anthropic", "messages"),
-    (re.compile(r"/gemini/v1beta/models/[^/]+:(?:generateContent|streamGenerateContent)"), "google", "generateContent"),
+    (
+        re.compile(r"/gemini/v1(?:beta)?/models/[^/]+:(?:generateContent|streamGenerateContent)"),
+        "google",
+        "generateContent",
+    ),
 )
 """What is recorded, by path; the rest only passes."""
 
@@ -100,15 +104,25 @@ class Recorder:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("latin-1")
-        provider = next((name for name, prefix in PREFIXES.items() if path.startswith(f"{prefix}/")), None)
-        if provider is not None:
-            await self._pass_on(provider, scope, receive, send)
+        target = self._target(path)
+        if target is not None:
+            await self._pass_on(*target, scope, receive, send)
         elif path == "/healthz":
             await _answer(send, 200, self.state())
         else:
             known = ", ".join(PREFIXES.values())
             message = f"the recorder passes on what is under {known}, not {path}"
             await _answer(send, 404, {"error": {"message": message, "type": "invalid_request_error"}})
+
+    def _target(self, path: str) -> tuple[str, str] | None:
+        """The provider that a path is for, and the URL that stands for it there."""
+        for name, prefix in PREFIXES.items():
+            if path.startswith(f"{prefix}/"):
+                return name, self._bases[name] + path[len(prefix) :]
+        if path.startswith("/gemini/v1/"):  # Google's own SDK asks for it
+            root = self._bases["google"].removesuffix("/v1beta").removesuffix("/v1")
+            return "google", root + path[len("/gemini") :]
+        return None
 
     def state(self) -> dict[str, Any]:
         return {
@@ -127,12 +141,12 @@ class Recorder:
 
     # -- passing on --------------------------------------------------------------------------------------
 
-    async def _pass_on(self, provider: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, provider: str, url: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read_body(receive)
         if body is None:
             return
         take = self._begin(provider, scope, body)
-        relay = asyncio.create_task(self._relay(take, scope, send))
+        relay = asyncio.create_task(self._relay(take, url, scope["method"], send))
         gone = asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait({relay, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -175,13 +189,12 @@ class Recorder:
             kept=api is not None and scope["method"] == "POST" and not probe,
         )
 
-    async def _relay(self, take: Take, scope: Scope, send: Send) -> None:
+    async def _relay(self, take: Take, url: str, method: str, send: Send) -> None:
         """The request to the provider and its answer back; what goes wrong is noted in `take`."""
-        rest = scope["raw_path"].decode("latin-1")[len(PREFIXES[take.provider]) :]
         query = f"?{take.query.decode('latin-1')}" if take.query else ""
         request = httpx.Request(
-            scope["method"],
-            f"{self._bases[take.provider]}{rest}{query}",
+            method,
+            f"{url}{query}",
             headers=[
                 # Compressed, a stream could not be kept event by event; the provider's answer is the same.
                 (b"accept-encoding", b"identity"),

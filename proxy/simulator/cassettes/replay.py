@@ -163,8 +163,10 @@ def _recorded_request(exchange: Exchange) -> dict[str, Any]:
 
 
 def _request_of(api: str, call: Call) -> dict[str, Any]:
-    # Recorded bodies have lost what is shaped like a key; what is compared with them must have, too.
-    raw = Scrubber().body(call.raw)
+    # Recorded bodies have lost the caller's key and what is shaped like one; so must what is compared with them.
+    scrubber = Scrubber()
+    scrubber.see(call.headers.items(), call.query)
+    raw = scrubber.body(call.raw)
     body = call.body
     if raw != call.raw:
         try:

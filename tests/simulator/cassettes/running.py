@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proxy.simulator import api_bases
-from tests.simulator.running import port_of
+from tests.simulator.running import Double, port_of, start
 
 REAL_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
 
@@ -53,6 +53,22 @@ def recording(file: Path, bases: dict[str, str]) -> Iterator[Recorder]:
         _, said = process.communicate()
     assert code == 0, said
     assert "Traceback" not in said
+
+
+@contextmanager
+def simulating(*arguments: str) -> Iterator[Double]:
+    """A simulator of its own until the end of the block."""
+    process = start(*arguments)
+    try:
+        yield Double(port_of(process))
+    finally:
+        process.terminate()
+        try:
+            code = process.wait(15)
+        finally:
+            process.kill()
+        said = process.communicate()
+    assert (code, *said) == (0, "", "")
 
 
 class Provider:
