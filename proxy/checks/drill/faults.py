@@ -87,9 +87,7 @@ class Deviation:
     moment: tuple[Moment, ...] = ("before", "first", "midway")
 
     def fits(self, api: str, kind: str, stream: bool, moment: Moment) -> bool:
-        return (
-            api in self.api and kind in self.kind and self.stream in (None, stream) and moment in self.moment
-        )
+        return api in self.api and kind in self.kind and self.stream in (None, stream) and moment in self.moment
 
 
 ALL = ("openai", "anthropic", "gemini")

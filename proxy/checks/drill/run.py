@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -70,9 +69,10 @@ class Deployment:
             raise DrillError(f"{self.target.url}/v1/models: {answer.status_code} {short(answer.text)}")
         mode = answer.headers.get("x-litellm-local-mode")
         if mode != "double":
+            what = "live" if mode == "live" else "not a litellm-local"
             raise DrillError(
-                f"{self.target.url} is {'live' if mode == 'live' else 'not a litellm-local'}: only a double can be made "
-                "to fail. Start one with: litellm-local up --mode double"
+                f"{self.target.url} is {what}: only a double can be made to fail. "
+                "Start one with: litellm-local up --mode double"
             )
         served = {entry["id"] for entry in answer.json()["data"]}
         if missing := [alias for alias in self.catalog.models if alias not in served]:
