@@ -167,6 +167,8 @@ def _walk(catalog: Catalog, case: Case, *, deviating: bool) -> tuple[Expected, t
             return Expected(tuple(turns), Answer(handling.ends, handling.status, by)), tuple(words)
         if index == 0:  # the client is told of the first model's failure, not of the last one's
             first = handling.status
+        if handling.fallbacks is not None and index >= handling.fallbacks:
+            break
     return Expected(tuple(turns), Answer("error", first)), tuple(words)
 
 

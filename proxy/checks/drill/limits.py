@@ -23,7 +23,6 @@ REQUESTS = 10
 OVER = 3
 SECONDS = 3.0
 SLACK_SECONDS = 10.0  # on a busy machine
-ROOM_SECONDS = 20  # of a minute, so that all requests of a case fall into one
 
 
 def scaled(catalog: Catalog) -> Catalog:
@@ -51,12 +50,32 @@ async def run_limits(
         found.append(await outcome)
         on_outcome(found[-1])
 
-    for model in models:  # each uses up its own minute, and that of its first fallback
-        await note(_requests_a_minute(deployment, model))
-    await asyncio.gather(
-        *(note(_whole_request(deployment, model, how, stream, rule)) for model in models for how, stream, rule in SLOW)
-    )
+    slow = [(model, *one) for model in models for one in SLOW]
+    await asyncio.gather(*(note(_whole_request(deployment, *one)) for one in slow))
+    for models_at_once in _disjoint(deployment.catalog, models):
+        await _a_fresh_minute()
+        await asyncio.gather(*(note(_requests_a_minute(deployment, model)) for model in models_at_once))
     return found
+
+
+def _disjoint(catalog: Catalog, models: list[str]) -> list[list[str]]:
+    """The models in groups of which none uses up another's minute, by itself or as its fallback."""
+    groups: list[tuple[set[str], list[str]]] = []
+    for model in models:
+        touched = {model, *catalog.fallbacks.get(model, ())[:1]}
+        for used, group in groups:
+            if not used & touched:
+                used |= touched
+                group.append(model)
+                break
+        else:
+            groups.append((touched, [model]))
+    return [group for _, group in groups]
+
+
+async def _a_fresh_minute() -> None:
+    """LiteLLM counts by the UTC minute, and what was asked before counts in this one."""
+    await asyncio.sleep(60.1 - time.time() % 60)
 
 
 SLOW: tuple[tuple[str, bool, Mapping[str, Any]], ...] = (
@@ -69,9 +88,6 @@ SLOW: tuple[tuple[str, bool, Mapping[str, Any]], ...] = (
 async def _requests_a_minute(deployment: Deployment, model: str) -> Outcome:
     chain = deployment.catalog.fallbacks.get(model) or ()
     promised = f"exactly {REQUESTS} reach it, then " + (chain[0] if chain else "429 with retry-after")
-    left = 60 - time.time() % 60
-    if left < ROOM_SECONDS:
-        await asyncio.sleep(left + 0.1)  # LiteLLM counts by the UTC minute
     began, sent = time.monotonic(), time.time()
     async with deployment.scope(replies(deployment.catalog)) as scope:
         asking = [
