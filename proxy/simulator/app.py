@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from proxy.simulator.control import control_app
 from proxy.simulator.faults import Fault, FaultBook
 from proxy.simulator.journal import Entry, Journal
-from proxy.simulator.providers import anthropic, gemini, openai
+from proxy.simulator.providers import anthropic, gemini, openai, openai_responses
 from proxy.simulator.providers.wire import Answer, Call, Provider, ProviderError
 from proxy.simulator.replies.reply import compose
 from proxy.simulator.replies.schema_instance import NoInstance
@@ -27,9 +28,11 @@ from proxy.simulator.server import Connection
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""
 
+RESPONSE_PATH = re.compile(r"/openai/v1/responses/([^/]+)")
 GEMINI_PATH = re.compile(r"/gemini/v1(?:beta)?/models/([^/]+):(generateContent|streamGenerateContent)")
 
 OPENAI: Provider = openai
+RESPONSES: Provider = openai_responses
 ANTHROPIC: Provider = anthropic
 GEMINI: Provider = gemini
 
@@ -53,12 +56,17 @@ class Simulator:
         path, post = scope["path"], scope["method"] == "POST"
         if post and path == "/openai/v1/chat/completions":
             await self._provider_call(OPENAI, scope, receive, send)
+        elif post and path == "/openai/v1/responses":
+            await self._provider_call(RESPONSES, scope, receive, send)
         elif post and path == "/anthropic/v1/messages":
             await self._provider_call(ANTHROPIC, scope, receive, send)
         elif post and GEMINI_PATH.fullmatch(path):
             await self._provider_call(GEMINI, scope, receive, send)
         elif not post and path == "/openai/v1/models":
-            await Exchange(OPENAI, scope, receive, send).list_models()
+            await Exchange(OPENAI, scope, receive, send).tell(openai.models)
+        elif scope["method"] in openai_responses.LOOKED_UP and (found := RESPONSE_PATH.fullmatch(path)):
+            look = openai_responses.LOOKED_UP[scope["method"]]
+            await Exchange(OPENAI, scope, receive, send).tell(lambda: look(found[1]))
         else:
             await self._control(scope, receive, send)
 
@@ -94,10 +102,11 @@ class Exchange:
         self.call = Call(dict(scope["headers"]), scope["query_string"], b"", os.urandom(16).hex())
         self.connection: Connection = scope["state"]["connection"]
 
-    async def list_models(self) -> None:
+    async def tell(self, what: Callable[[], Answer]) -> None:
+        """Answers what asks no model, such as the list of models."""
         try:
-            openai.authorise(self.call)
-            await self.send_answer(openai.models())
+            self.provider.authorise(self.call)
+            await self.send_answer(what())
         except ProviderError as error:
             await self.send_answer(error.answer)
 

@@ -124,7 +124,7 @@ def message_texts(body: Any) -> list[str]:
     """Every text in the messages of a request, whichever provider's: system prompts and tool results too."""
     if not isinstance(body, dict):
         return []
-    places = ("messages", "system", "contents", "systemInstruction", "system_instruction")
+    places = ("input", "instructions", "messages", "system", "contents", "systemInstruction", "system_instruction")
     return [text for place in places for text in _strings(body.get(place))]
 
 
