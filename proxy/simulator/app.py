@@ -199,6 +199,7 @@ class Exchange:
             # A stream is never let finish first: the last event stays out.
             before = fault.after_chunks if fault.after_chunks is not None else int(fault.kind == "cut")
             before = min(before, len(events) - 1)
+            self.call.sent = before
             await self.send({"type": "http.response.body", "body": b"".join(events[:before]), "more_body": True})
             if await self.strike_stream(fault):
                 return

@@ -6,7 +6,6 @@ comes in. Keys, limits, headers and errors are those of chat completions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from proxy.simulator.providers.openai import SNAPSHOTS
@@ -24,6 +23,7 @@ from proxy.simulator.providers.openai_responses_request import (
     text_of,
 )
 from proxy.simulator.providers.openai_responses_store import ResponseStore
+from proxy.simulator.providers.openai_responses_stream import Event, Item, Said, item_events, written
 from proxy.simulator.providers.openai_tokens import EFFORT
 from proxy.simulator.providers.wire import Answer, Call, ProviderError, dumps
 from proxy.simulator.replies.logprobs import TokenLogprob, logprobs
@@ -51,10 +51,6 @@ INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 ID_LENGTH = 40
 
 NOTHING = Words("", [])
-
-Item = dict[str, Any]
-Said = tuple[Item, Words]
-"""An item of the output, and what of it comes piece by piece in a stream."""
 
 
 def read(call: Call) -> Prompt:
@@ -335,65 +331,9 @@ def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
         ("response.in_progress", {"response": begun}),
     ]
     for index, (item, words) in enumerate(output):
-        events += _item_events(index, item, words)
+        events += item_events(index, item, words)
     events.append((f"response.{finished['status']}", {"response": finished}))
-    return [_event(kind, number, fields) for number, (kind, fields) in enumerate(events)]
-
-
-Event = tuple[str, dict[str, Any]]
-
-
-def _event(kind: str, number: int, fields: dict[str, Any]) -> bytes:
-    data = dumps({"type": kind, "sequence_number": number, **fields})
-    return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def _item_events(index: int, item: Item, words: Words) -> Iterator[Event]:
-    at = {"item_id": item["id"], "output_index": index}
-    if item["type"] == "reasoning":
-        opened, events = {**item, "summary": []}, _summary_events(at, words)
-    elif item["type"] == "message":
-        opened, events = {**item, "status": "in_progress", "content": []}, _message_events(at, item, words)
-    else:
-        opened, events = {**item, "status": "in_progress", "arguments": ""}, _call_events(at, item, words)
-    yield "response.output_item.added", {"output_index": index, "item": opened}
-    yield from events
-    yield "response.output_item.done", {"output_index": index, "item": item}
-
-
-def _summary_events(at: dict[str, Any], thoughts: Words) -> Iterator[Event]:
-    if not thoughts.text:
-        return
-    place = {**at, "summary_index": 0}
-    part = {"type": "summary_text", "text": thoughts.text}
-    yield "response.reasoning_summary_part.added", {**place, "part": {**part, "text": ""}}
-    for text in thoughts.parts():
-        yield "response.reasoning_summary_text.delta", {**place, "delta": text}
-    yield "response.reasoning_summary_text.done", {**place, "text": thoughts.text}
-    yield "response.reasoning_summary_part.done", {**place, "part": part}
-
-
-def _message_events(at: dict[str, Any], item: Item, words: Words) -> Iterator[Event]:
-    place = {**at, "content_index": 0}
-    part = item["content"][0]
-    if part["type"] == "refusal":
-        yield "response.content_part.added", {**place, "part": {**part, "refusal": ""}}
-        for text in words.parts():
-            yield "response.refusal.delta", {**place, "delta": text}
-        yield "response.refusal.done", {**place, "refusal": words.text}
-    else:
-        told = part["logprobs"]
-        yield "response.content_part.added", {**place, "part": {**part, "text": "", "logprobs": []}}
-        for text, start, end in words.spans():
-            yield "response.output_text.delta", {**place, "delta": text, "logprobs": told[start:end]}
-        yield "response.output_text.done", {**place, "text": words.text, "logprobs": told}
-    yield "response.content_part.done", {**place, "part": part}
-
-
-def _call_events(at: dict[str, Any], item: Item, arguments: Words) -> Iterator[Event]:
-    for text in arguments.parts():
-        yield "response.function_call_arguments.delta", {**at, "delta": text}
-    yield "response.function_call_arguments.done", {**at, "arguments": arguments.text, "name": item["name"]}
+    return [written(kind, number, fields) for number, (kind, fields) in enumerate(events)]
 
 
 def schema_error(prompt: Prompt, reason: str) -> ProviderError:
@@ -403,21 +343,20 @@ def schema_error(prompt: Prompt, reason: str) -> ProviderError:
     return refuse(f"Invalid schema for response_format: {reason}", "text.format.schema", "invalid_json_schema")
 
 
-def error_event(call: Call, status: int, message: str | None = None) -> bytes:
+def errorwritten(call: Call, status: int, message: str | None = None) -> bytes:
     """The error, and then the response that failed by it, as OpenAI ends a stream."""
     said = error_fields(call, status, message)
     code = said["code"] or said["type"]
     failed = {**_begun(call, moment(call.request_id.encode())), "status": "failed"}
     failed["error"] = {"code": "rate_limit_exceeded" if status == 429 else "server_error", "message": said["message"]}
-    return _event("error", call.sent, {"error": {**said, "code": code}}) + _event(
+    return written("error", call.sent, {"error": {**said, "code": code}}) + written(
         "response.failed", call.sent + 1, {"response": failed}
     )
 
 
-def broken_event(call: Call) -> bytes:
-    return b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":%d,"del\n\n' % (
-        call.sent
-    )
+def brokenwritten(call: Call) -> bytes:
+    broken = b'{"type":"response.output_text.delta","sequence_number":%d,"del' % call.sent
+    return b"event: response.output_text.delta\ndata: " + broken + b"\n\n"
 
 
 def retrieve(response_id: str) -> Answer:

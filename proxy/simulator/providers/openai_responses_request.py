@@ -10,19 +10,17 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator.providers.openai_errors import refuse
+from proxy.simulator.providers.openai_errors import missing, refuse, wrong_type, wrong_value
 from proxy.simulator.providers.openai_request import (
     FIXED_SAMPLING,
     FORMATS,
     NOT_JSON,
+    boolean,
+    integer,
     is_known,
+    number,
+    options,
 )
-from proxy.simulator.providers.openai_request import _boolean as boolean
-from proxy.simulator.providers.openai_request import _integer as integer
-from proxy.simulator.providers.openai_request import _missing as missing
-from proxy.simulator.providers.openai_request import _number as number
-from proxy.simulator.providers.openai_request import _wrong_type as wrong_type
-from proxy.simulator.providers.openai_request import _wrong_value as wrong_value
 from proxy.simulator.providers.openai_tokens import file_tokens, image_tokens
 from proxy.simulator.providers.wire import ProviderError
 from proxy.simulator.replies import tokens
@@ -86,7 +84,7 @@ def check(body: Any) -> dict[str, Any]:
     integer(body, "top_logprobs", 0, 20)
     for name in ("stream", "store", "background", "parallel_tool_calls"):
         boolean(body, name)
-    _options(body)
+    options(body)
     _metadata(body.get("metadata"))
     _include(body.get("include"))
     _elsewhere(body)
@@ -190,17 +188,6 @@ def all_answered(items: list[Any]) -> None:
             del waiting[item["call_id"]]
     for call_id in waiting:
         raise refuse(f"No tool output found for function call {call_id}.", "input")
-
-
-def _options(body: dict[str, Any]) -> None:
-    options = body.get("stream_options")
-    if options is None:
-        return
-    if not isinstance(options, dict):
-        raise wrong_type("stream_options", "an object", options)
-    if not body.get("stream"):
-        message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
-        raise refuse(message, "stream_options")
 
 
 def _metadata(metadata: Any) -> None:
