@@ -22,7 +22,7 @@ from proxy.simulator.providers.openai_responses_request import (
     input_tokens,
     text_of,
 )
-from proxy.simulator.providers.openai_responses_store import ResponseStore
+from proxy.simulator.providers.openai_responses_store import STORE
 from proxy.simulator.providers.openai_responses_stream import Event, Item, Said, item_events, written
 from proxy.simulator.providers.openai_tokens import EFFORT
 from proxy.simulator.providers.wire import Answer, Call, ProviderError, dumps
@@ -42,8 +42,6 @@ from proxy.simulator.replies.reply import (
 )
 
 NAME = "openai"
-
-STORE = ResponseStore()
 
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """How a reply ended -> why the response is incomplete; of any other end it is complete."""
@@ -93,13 +91,11 @@ def _conversation(body: dict[str, Any]) -> list[Item]:
     """All that was said so far, as items."""
     given = as_items(body.get("input"))
     previous = body.get("previous_response_id")
-    if previous is None:
-        return given
-    remembered = STORE.get(previous)
+    remembered = STORE.items(previous)
     if remembered is None:
         message = f"Previous response with id '{previous}' not found."
         raise refuse(message, "previous_response_id", "previous_response_not_found")
-    return [*remembered.items, *given]
+    return [*remembered, *given]
 
 
 def _tool(body: dict[str, Any], items: list[Item], offered: tuple[Tool, ...]) -> Tool | None:
@@ -343,7 +339,7 @@ def schema_error(prompt: Prompt, reason: str) -> ProviderError:
     return refuse(f"Invalid schema for response_format: {reason}", "text.format.schema", "invalid_json_schema")
 
 
-def errorwritten(call: Call, status: int, message: str | None = None) -> bytes:
+def error_event(call: Call, status: int, message: str | None = None) -> bytes:
     """The error, and then the response that failed by it, as OpenAI ends a stream."""
     said = error_fields(call, status, message)
     code = said["code"] or said["type"]
@@ -354,17 +350,17 @@ def errorwritten(call: Call, status: int, message: str | None = None) -> bytes:
     )
 
 
-def brokenwritten(call: Call) -> bytes:
+def broken_event(call: Call) -> bytes:
     broken = b'{"type":"response.output_text.delta","sequence_number":%d,"del' % call.sent
     return b"event: response.output_text.delta\ndata: " + broken + b"\n\n"
 
 
 def retrieve(response_id: str) -> Answer:
     """GET /v1/responses/{id}. Raises ProviderError."""
-    remembered = STORE.get(response_id)
-    if remembered is None:
+    body = STORE.body(response_id)
+    if body is None:
         raise _not_found(response_id)
-    return Answer(200, remembered.body)
+    return Answer(200, body)
 
 
 def delete(response_id: str) -> Answer:
@@ -374,7 +370,8 @@ def delete(response_id: str) -> Answer:
     return Answer(200, dumps({"id": response_id, "object": "response", "deleted": True}))
 
 
-LOOKED_UP = {"GET": retrieve, "DELETE": delete}
+LOOK_UPS = {"GET": retrieve, "DELETE": delete}
+"""method -> what it does with the id in the path."""
 
 
 def _not_found(response_id: str) -> ProviderError:

@@ -1,7 +1,7 @@
-"""The responses the simulator remembers, as OpenAI does unless a request says `store: false`; for openai_responses.py.
+"""The responses the simulator remembers, as OpenAI does unless a request says `store: false`.
 
-A bounded ring: the oldest go first. Ids are made of random request ids, so tests that run side by side cannot meet
-in it.
+For openai_responses.py, and for rules (script/asked.py). A bounded ring: the oldest go first. Ids are made of random
+request ids, so tests that run side by side cannot meet in it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,17 @@ class ResponseStore:
             _, oldest = self._responses.popitem(last=False)
             self._bytes -= oldest.size
 
-    def get(self, response_id: str) -> Remembered | None:
-        return self._responses.get(response_id)
+    def body(self, response_id: str) -> bytes | None:
+        """The response as JSON; None: it is not remembered."""
+        found = self._responses.get(response_id)
+        return None if found is None else found.body
+
+    def items(self, previous: object) -> list[Any] | None:
+        """The conversation up to a request that names `previous`: empty where it is None, None where unknown."""
+        if previous is None:
+            return []
+        found = self._responses.get(previous) if isinstance(previous, str) else None
+        return None if found is None else found.items
 
     def forget(self, response_id: str) -> bool:
         """Whether there was such a response."""
@@ -54,3 +63,6 @@ class ResponseStore:
             return False
         self._bytes -= gone.size
         return True
+
+
+STORE = ResponseStore()
