@@ -165,9 +165,7 @@ def _responses(body: dict[str, Any]) -> _Content:
         results.append((names.get(str(item.get("call_id")), ""), text_of(item.get("output"))))
     # The assistant's words and calls are items one by one: those side by side are one turn.
     spoken = [item.get("role") == "assistant" or item.get("type") in (*CALLS, "reasoning") for item in items]
-    systems = [
-        text_of(message.get("content")) for message in messages if message.get("role") in ("system", "developer")
-    ]
+    system = [message.get("content") for message in messages if message.get("role") in ("system", "developer")]
     return _Content(
         text=_last(text_of(message.get("content")) for message in reversed(messages) if message.get("role") == "user"),
         system="\n".join(text for text in map(text_of, (body.get("instructions"), *system)) if text),
