@@ -40,6 +40,8 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
     from litellm.proxy import proxy_server
 
     limits = catalog.limits
+    internals.ask_gemini_before_streaming()
+    internals.mend_generate_content()
     if mode == "double":
         internals.tell_repeated_replies_apart()
         internals.put_on_upstream_requests(
