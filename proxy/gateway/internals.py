@@ -1,4 +1,5 @@
-"""All of LiteLLM's internals the gateway leans on, in one place: what to look at when LiteLLM is upgraded.
+"""All of LiteLLM's internals the gateway leans on, in one place: what to look at when LiteLLM is upgraded, with
+mends.py, which puts right what it does wrong.
 
 Every function here needs LiteLLM's proxy imported and started. Used by app.py.
 """
@@ -113,77 +114,6 @@ def mark_pass_through(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     from litellm.constants import PASS_THROUGH_HEADER_PREFIX
 
     return [(f"{PASS_THROUGH_HEADER_PREFIX}{name}".encode(), value.encode()) for name, value in headers.items()]
-
-
-def ask_gemini_before_streaming() -> None:
-    """Has LiteLLM open a stream of Gemini's before it hands the stream on, as it does with the other providers'.
-
-    Left to itself it asks when the first chunk is read. By then /v1/messages and /v1/responses have answered 200 and
-    are past retries and fallbacks, and through all APIs a refusal counts as none of LiteLLM's own errors: it is
-    retried where it should not be, and quoted as Python's bytes.
-    """
-    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import VertexLLM
-
-    begin_stream = VertexLLM.async_streaming
-
-    async def async_streaming(self: Any, *arguments: Any, **named: Any) -> Any:
-        stream = await begin_stream(self, *arguments, **named)
-        await stream.fetch_stream()
-        return stream
-
-    VertexLLM.async_streaming = async_streaming
-
-
-def mend_generate_content() -> None:
-    """Has LiteLLM's generateContent routes serve every model as its other APIs do.
-
-    Left to itself LiteLLM drops the temperature a model has here. And models of other providers than Google's, which
-    are asked for a chat completion behind the scenes, get 500 and retries for every error of theirs; their streams
-    say that no tokens were used, which is also what budgets then count.
-    """
-    from litellm.google_genai.adapters.handler import GenerateContentToCompletionHandler as Handler
-    from litellm.google_genai.adapters.transformation import GoogleGenAIAdapter as Adapter
-    from litellm.google_genai.main import GenerateContentHelper as Helper
-
-    set_up, prepare, handle = (
-        Helper.setup_generate_content_call,
-        Handler._prepare_completion_kwargs,
-        Handler.async_generate_content_handler,
-    )
-    translate = Adapter.translate_streaming_completion_to_generate_content
-
-    def setup_generate_content_call(*arguments: Any, **named: Any) -> Any:
-        if named.get("temperature") is not None:
-            named["config"] = {"temperature": named["temperature"], **(named.get("config") or {})}
-        return set_up(*arguments, **named)
-
-    def prepare_completion_kwargs(*arguments: Any, **named: Any) -> Any:
-        completion = prepare(*arguments, **named)
-        if completion.get("stream"):
-            completion.setdefault("stream_options", {"include_usage": True})
-        return completion
-
-    async def async_generate_content_handler(*arguments: Any, **named: Any) -> Any:
-        try:
-            return await handle(*arguments, **named)
-        except ValueError as error:
-            cause = error.__context__
-            if cause is not None and hasattr(cause, "status_code"):
-                raise cause from None
-            raise
-
-    def translate_streaming(self: Any, response: Any, wrapper: Any) -> Any:
-        chunk, usage = translate(self, response, wrapper), getattr(response, "usage", None)
-        if usage:
-            chunk = {**(chunk or {}), "usageMetadata": self._map_usage(usage)}
-        elif chunk:
-            chunk.pop("usageMetadata", None)
-        return chunk
-
-    Helper.setup_generate_content_call = staticmethod(setup_generate_content_call)
-    Handler._prepare_completion_kwargs = staticmethod(prepare_completion_kwargs)
-    Handler.async_generate_content_handler = staticmethod(async_generate_content_handler)
-    Adapter.translate_streaming_completion_to_generate_content = translate_streaming
 
 
 async def known_caller(request: Request) -> str | None:
