@@ -289,6 +289,9 @@ def test_a_scripted_reply_with_two_calls(
     assert said.calls == [{"city": "Oslo"}, {"city": "Rome"}]
 
 
+GOOGLES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL"}
+
+
 def status_of(error: Exception) -> int:
     return int(error.code if isinstance(error, errors.APIError) else getattr(error, "status_code", 0))
 
@@ -306,6 +309,8 @@ def test_an_upstreams_error_is_the_sdks_own_exception(
         door.ask(WITHOUT_CHAIN[provider], "Hello", stream=stream)
     assert type(caught.value) is door.raised(status)
     assert status_of(caught.value) == status
+    if isinstance(caught.value, errors.APIError):
+        assert caught.value.status == GOOGLES[status]
     assert scoped.calls().statuses == [status]
 
 
