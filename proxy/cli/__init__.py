@@ -19,6 +19,8 @@ COMMANDS = {
     "smoke": ("proxy.cli.smoke:smoke", "Prove a running deployment."),
     "config": ("proxy.cli.config:config", "Check, show and render config/proxy.yaml."),
     "doctor": ("proxy.cli.doctor:doctor", "Check this machine and say what to mend."),
+    "backup": ("proxy.cli.backup:backup", "Write the database to a file."),
+    "restore": ("proxy.cli.backup:restore", "Replace the database by what a backup holds."),
     "migrate": ("proxy.cli.migrate:migrate", "Apply LiteLLM's migrations to a database."),
 }
 

@@ -15,12 +15,14 @@ def user_errors() -> tuple[type[Exception], ...]:
     from proxy.database.engine import EngineSetupError
     from proxy.database.migrations import DatabaseError
     from proxy.secrets import SecretsError
+    from proxy.simulator.cassettes.load import CassetteError
     from proxy.stack.mode import ModeError
     from proxy.stack.ports import PortError
     from proxy.stack.service import ServiceError
     from proxy.stack.state import StateError
 
     return (
+        CassetteError,
         CatalogError,
         DatabaseError,
         EngineSetupError,

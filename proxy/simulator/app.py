@@ -21,10 +21,12 @@ from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Connected
 
 from proxy.simulator.aliases import Aliases
+from proxy.simulator.cassettes.play import play
+from proxy.simulator.cassettes.replay import Miss, Player
 from proxy.simulator.control import Control
 from proxy.simulator.journal import Entry, Journal
 from proxy.simulator.providers import anthropic, gemini, openai, openai_responses
-from proxy.simulator.providers.wire import Answer, Call, LimitState, Provider, ProviderError
+from proxy.simulator.providers.wire import Answer, Call, Headers, LimitState, Provider, ProviderError
 from proxy.simulator.replies import pacing
 from proxy.simulator.replies.reply import compose
 from proxy.simulator.replies.schema_instance import NoInstance
@@ -47,6 +49,7 @@ GEMINI: Provider = gemini
 
 NO_MATCH = "double_no_match"
 BAD_SCOPE = "double_bad_scope"
+CASSETTE_MISS = "double_cassette_miss"
 """What the double itself refuses with: the provider's 400, with this as its code."""
 
 READING_SECONDS = 0.05  # between the last chunk of a stream that is cut and its end
@@ -115,6 +118,10 @@ class Simulator:
                 verdict = scope.book.take(seen)
                 if verdict.taker is not None:
                     entry.rule = verdict.taker.label
+                elif (player := scope.player) is not None:
+                    if await exchange.replay(player, api):
+                        outcome = "replay"
+                    return
                 elif scope.book.strict:
                     entry.outcome = "no match"
                     await exchange.refuse(scope.unmatched(seen), NO_MATCH)
@@ -212,6 +219,20 @@ class Exchange:
     async def refuse(self, message: str, code: str) -> None:
         """The double's own refusal, as the provider's 400."""
         await self.send_answer(self.provider.error(self.call, 400, None, message=message, code=code))
+
+    async def replay(self, player: Player, api: str) -> bool:
+        """Answers from a cassette; whether the request is in it."""
+        try:
+            recorded = player.take(self.provider.NAME, api, self.call)
+        except Miss as miss:
+            if self.entry is not None:
+                self.entry.outcome = "no match"
+            await self.refuse(str(miss), CASSETTE_MISS)
+            return False
+        if self.entry is not None:
+            self.entry.outcome = "replay"
+        await play(self, recorded, paced=player.timing == "recorded")
+        return True
 
     async def answer(self, verdict: Verdict, too_large: bool) -> bool:
         """Answers; whether the request was served as one without mistakes would be."""
@@ -334,9 +355,15 @@ class Exchange:
         self.connection.close()
         await self.gone()
 
-    async def start(self, status: int, content_type: bytes, extra: list[tuple[bytes, bytes]]) -> None:
+    async def start(self, status: int, content_type: bytes, extra: Headers) -> None:
+        await self.send_start(status, [(b"content-type", content_type), *extra, *self.own_headers()])
+
+    def own_headers(self) -> Headers:
+        """What the provider's every answer carries beside its content type."""
         elapsed_ms = round((time.perf_counter() - self.began) * 1000)
-        headers = [(b"content-type", content_type), *extra, *self.provider.headers(self.call, elapsed_ms, self.limit)]
+        return self.provider.headers(self.call, elapsed_ms, self.limit)
+
+    async def send_start(self, status: int, headers: Headers) -> None:
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if self.entry is not None:
             self.entry.status = status
