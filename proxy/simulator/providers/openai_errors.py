@@ -102,14 +102,20 @@ def wrong_value(param: str, value: Any, supported: tuple[str, ...]) -> ProviderE
 
 
 def headers(call: Call, elapsed_ms: int, limit: LimitState | None = None) -> Headers:
-    state = limit or call.limit or USUAL
+    state = limit or call.limit
     return [
         (b"x-request-id", b"req_" + call.request_id.encode()),
         (b"openai-processing-ms", b"%d" % elapsed_ms),
+        *(USUAL_REQUESTS if state is None else _requests(state)),
+        *LIMITS,
+    ]
+
+
+def _requests(state: LimitState) -> Headers:
+    return [
         (b"x-ratelimit-limit-requests", b"%d" % state.limit),
         (b"x-ratelimit-remaining-requests", b"%d" % state.remaining),
         (b"x-ratelimit-reset-requests", duration(state.reset_seconds).encode()),
-        *LIMITS,
     ]
 
 
@@ -120,6 +126,9 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds, 3), 60)
     hours, minutes = divmod(int(minutes), 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes or hours else "") + f"{round(rest, 3):g}s"
+
+
+USUAL_REQUESTS = _requests(USUAL)
 
 
 def schema_error(prompt: Prompt, reason: str) -> ProviderError:
