@@ -89,6 +89,14 @@ def test_a_tool_call_without_arguments_has_those_of_the_clients_schema(double: D
     assert ask(tools=True).calls == [("get_weather", {"city": "example city"})]
 
 
+def test_a_tool_call_whose_schema_has_no_arguments(double: Double, openai_client: openai.OpenAI) -> None:
+    double.rules({"reply": {"tool_calls": [{"name": "f"}]}})
+    schema = {"type": "object", "properties": {"a": False}, "required": ["a"]}
+    tools: Any = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    with pytest.raises(openai.BadRequestError, match="Invalid schema for function 'f'"):
+        openai_client.chat.completions.create(model=GPT, messages=USER, tools=tools, tool_choice="none")
+
+
 def test_a_tool_that_is_not_offered_can_be_called(double: Double, ask: Ask) -> None:
     double.rules({"reply": {"tool_calls": [{"name": "made_up"}]}})
     assert ask().calls == [("made_up", {})]
