@@ -155,22 +155,23 @@ def error(
     if status == 429:
         reset = USUAL.reset_seconds if retry_after is None else retry_after
         call.limit = limit = limit or LimitState(USUAL.limit, 0, reset)
-    return Answer(status, dumps(_error(call, status, message, limit, code)), headers=extra)
+    return Answer(status, dumps({"error": error_fields(call, status, message, limit, code)}), headers=extra)
 
 
-def _error(
+def error_fields(
     call: Call, status: int, message: str | None, limit: LimitState | None = None, code: str | None = None
 ) -> dict[str, Any]:
+    """What is in the error for `status`."""
     unlisted = ERRORS[500] if status > 500 else ERRORS[400]
     usual, type_, usual_code = ERRORS.get(status, unlisted)
     if message is None:
         state = limit or USUAL
         message = usual.format(model=call.model, limit=state.limit, wait=duration(state.reset_seconds))
-    return {"error": {"message": message, "type": type_, "param": None, "code": code or usual_code}}
+    return {"message": message, "type": type_, "param": None, "code": code or usual_code}
 
 
 def error_event(call: Call, status: int, message: str | None = None) -> bytes:
-    return event(_error(call, status, message))
+    return event({"error": error_fields(call, status, message)})
 
 
 def broken_event(_call: Call) -> bytes:

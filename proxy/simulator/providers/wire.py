@@ -30,7 +30,8 @@ class LimitState:
 class Call:
     """One request to a provider. `body` is the parsed JSON, whatever it is (None: it is no JSON);
     `model` is None where the request does not say; `sse` is False for Gemini's streams as a JSON array.
-    `limit` is set by an error that is about a limit, for the headers that go with it."""
+    `limit` is set by an error that is about a limit, for the headers that go with it; `sent` is how many events of a
+    stream are out, for the error that ends it."""
 
     headers: Mapping[bytes, bytes]
     query: bytes
@@ -41,6 +42,7 @@ class Call:
     sse: bool = True
     body: Any = None
     limit: LimitState | None = None
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
