@@ -25,7 +25,7 @@ from proxy.simulator.cassettes.play import play
 from proxy.simulator.cassettes.replay import Miss, Player
 from proxy.simulator.control import Control
 from proxy.simulator.journal import Entry, Journal
-from proxy.simulator.providers import anthropic, gemini, openai, openai_responses
+from proxy.simulator.providers import anthropic, anthropic_threads, gemini, openai, openai_responses
 from proxy.simulator.providers.wire import Answer, Call, Headers, LimitState, Provider, ProviderError
 from proxy.simulator.replies import pacing
 from proxy.simulator.replies.reply import compose
@@ -109,6 +109,8 @@ class Simulator:
             aliases = self.scopes.aliases.get((provider.NAME, call.model or ""), ())
             entry.model, entry.alias, entry.stream = call.model, aliases[0] if aliases else None, call.stream
             self.journal.keep_request(entry, call.raw)
+            if api == "messages":
+                anthropic_threads.resume(call)
             if refused is not None:
                 await exchange.refuse(refused, BAD_SCOPE)
                 return

@@ -16,6 +16,7 @@ from proxy.simulator.providers.wire import (
     event,
     kind,
     retry_headers,
+    schema_of_tool,
 )
 from proxy.simulator.replies.reply import Prompt
 
@@ -132,8 +133,9 @@ USUAL_REQUESTS = _requests(USUAL)
 
 
 def schema_error(prompt: Prompt, reason: str) -> ProviderError:
-    if prompt.tool is not None:
-        message, param = f"Invalid schema for function '{prompt.tool.name}': {reason}", "tools[0].function.parameters"
+    tool = schema_of_tool(prompt)
+    if tool is not None:
+        message, param = f"Invalid schema for function '{tool.name}': {reason}", "tools[0].function.parameters"
         return refuse(message, param, "invalid_function_parameters")
     return refuse(f"Invalid schema for response_format: {reason}", "response_format")
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from proxy.simulator.replies.reply import Prompt, Reply
+from proxy.simulator.replies.reply import Prompt, Reply, Tool
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -126,6 +126,13 @@ def retry_headers(retry_after: float | None, limit: LimitState | None = None) ->
             return []
         retry_after = max(math.ceil(limit.reset_seconds), 1)
     return [(b"retry-after", f"{retry_after:g}".encode())]
+
+
+def schema_of_tool(prompt: Prompt) -> Tool | None:
+    """The tool whose schema it is that has no instance; None: it is that of the JSON to answer with."""
+    if prompt.tool is None and prompt.schema is None:  # a script calls a tool that the request alone would not
+        return next(iter(prompt.offered), None)
+    return prompt.tool
 
 
 def bad_gateway_page(status: int, phrase: str, server: str) -> bytes:
