@@ -62,3 +62,36 @@ USER 10001:10001
 EXPOSE 4000
 ENTRYPOINT ["python", "-m", "proxy.container"]
 CMD ["gateway"]
+
+# On LiteLLM's own image: its Python, its packages, its native query engine. What it lacks of ours is added, in the
+# locked versions; what it has stays. Our entry point in place of its own. Its LiteLLM should be the lock's version.
+FROM ${LITELLM_IMAGE} AS official
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+USER root
+WORKDIR /opt/litellm-local
+COPY requirements.lock .
+COPY scripts/image_lock.py scripts/
+RUN python scripts/image_lock.py --lacking > lacking.lock \
+    && if [ -s lacking.lock ]; then \
+        { python -m pip --version >/dev/null 2>&1 || python -m ensurepip; } \
+        && python -m pip --disable-pip-version-check --no-input install --quiet --no-cache-dir --no-deps \
+            --require-hashes --only-binary :all: --target packages -r lacking.lock; fi \
+    # Its engine lies in a folder of root's: a copy for whatever user this runs as.
+    && engine=$(find / -xdev -type f -perm -u+x \( -name 'query-engine-*' -o -name 'prisma-query-engine-*' \) | head -1) \
+    && [ -n "$engine" ] && cp "$engine" query-engine && chmod 755 query-engine \
+    && python -c "import prisma.client, litellm_proxy_extras" \
+    && printf '#!/bin/sh\nexec python -m proxy.container "${@:---help}"\n' > /usr/local/bin/litellm-local \
+    && chmod 755 /usr/local/bin/litellm-local \
+    && echo 'litellm-local:x:10001:10001::/tmp:/sbin/nologin' >> /etc/passwd && echo 'litellm-local:x:10001:' >> /etc/group
+ENV PYTHONPATH=/opt/litellm-local:/opt/litellm-local/packages PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+    PRISMA_QUERY_ENGINE_BINARY=/opt/litellm-local/query-engine DISABLE_SCHEMA_UPDATE=true \
+    LITELLM_LOCAL_CACHE=/tmp LITELLM_LOCAL_HOST=0.0.0.0
+COPY config/proxy.yaml config/
+COPY proxy proxy
+RUN python -m compileall -q proxy
+USER 10001:10001
+EXPOSE 4000
+ENTRYPOINT ["python", "-m", "proxy.container"]
+CMD ["gateway"]
