@@ -68,7 +68,7 @@ def container_database_url(password: str) -> str:
 
 
 def proxy_yaml(catalog: Catalog) -> str:
-    """The catalogue as a proxy.yaml of its own, as it is after `--without`. Without a database's URL: that is secret."""
+    """The catalogue as a proxy.yaml of its own, as it is after `--without`, less a database's URL: that is secret."""
     data = catalog.model_dump(mode="json")
     data["database"]["url"] = None
     heading = "# Rendered from config/proxy.yaml by litellm-local. Edit that file: this one is overwritten.\n"
