@@ -92,6 +92,7 @@ class Project:
     port: int = field(default_factory=free_port)
     files: tuple[str, ...] = ("docker-compose.yml", "docker-compose.override.yml")
     variables: Mapping[str, str] = field(default_factory=dict)
+    past: list[tuple[str, str]] = field(default_factory=list)  # secrets that are no longer in use
 
     @property
     def state(self) -> Path:
@@ -108,6 +109,12 @@ class Project:
     @property
     def secrets(self) -> dict[str, str]:
         return secrets.read_env_file(self.env_file)
+
+    def change_secret(self, name: str, value: str) -> None:
+        """Sets it in `.env`; `render` gives it to the containers."""
+        self.past.append((name, self.secrets[name]))
+        text = self.env_file.read_text(encoding="utf-8")
+        self.env_file.write_text(text.replace(self.secrets[name], value), encoding="utf-8")
 
     def render(self, *arguments: str) -> None:
         """`litellm-local config render compose`."""

@@ -30,7 +30,7 @@ class TestImage:
     def test_it_runs_as_a_user_of_its_own(self) -> None:
         assert inside("id", "-u").strip() == "10001"
         script = "find / -xdev -writable -not -path '/tmp*' -not -type l 2>/dev/null; true"
-        assert set(inside("sh", "-c", script).split()) <= {"/var/tmp", "/run/lock"}  # everybody's, by Debian
+        assert set(inside("sh", "-c", script).split()) <= {"/var/tmp", "/run/lock"}  # noqa: S108 - everybody's, by Debian
 
     def test_nothing_of_the_checkout_but_the_program_is_in_it(self) -> None:
         found = set(inside("sh", "-c", "cd /app && find . -maxdepth 2 -not -name __pycache__").split())
