@@ -380,7 +380,7 @@ class Attempt {
     this.status.title = entry.status === null ? "no status was sent" : `HTTP ${entry.status}`;
     const last = entry.ended_at ?? end;
     const first = Math.min(entry.first_byte_at ?? last, last);
-    const share = (/** @type {number} */ time) => (100 * (time - begin)) / Math.max(end - begin, MILLISECOND / 10);
+    const share = (/** @type {number} */ time) => (100 * (time - begin)) / Math.max(end - begin, 1e-6);
     stretch(this.wait, share(entry.started_at), share(first));
     stretch(this.flow, share(first), share(last));
     put(this.time, lasted(last - entry.started_at));
