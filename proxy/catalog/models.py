@@ -51,6 +51,8 @@ Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0
 Upstream = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}$")]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,49}$")]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,99}$")]
+# A path and all below it; the root would be everything.
+PathBranch = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")]
 HealthPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9/._-]*$")]
 # A Kubernetes object name (RFC 1123 label) and the whole of a domain name.
 KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -161,7 +163,9 @@ class Health(_Section):
 class Tls(_Section):
     """HTTPS at the edge."""
 
-    issuer: Literal["letsencrypt", "none"] = Field(description="Who signs the certificate; it is renewed by itself.")
+    issuer: Literal["letsencrypt", "none"] = Field(
+        description="Who signs the certificate, renewed by itself; none: plain HTTP."
+    )
     email: Email | None = Field(default=None, description="Where Let's Encrypt writes to, or null.")
 
 
@@ -172,6 +176,9 @@ class Edge(_Section):
     requests_per_second: int = Field(gt=0, description="Requests per second for each client IP.")
     burst_factor: int = Field(ge=1, description="The burst allowed is this many times requests_per_second.")
     allow: list[Network] = Field(description="Networks let in; an empty list lets all in.")
+    closed_paths: list[PathBranch] = Field(
+        default=["/metrics", "/_double"], description="Paths that answer 404 to the outside, with all below them."
+    )
     tls: Tls = Field(description="HTTPS at the edge.")
 
 

@@ -10,7 +10,7 @@ import httpx
 
 from proxy.checks.report import Result
 from proxy.checks.smoke import CHECKS, Check
-from proxy.checks.target import TIMEOUT, CheckFailed, Session, Target, expect_status
+from proxy.checks.target import TIMEOUT, CheckFailed, Session, Target, Transport, expect_status
 
 AT_ONCE = 4
 
@@ -26,7 +26,8 @@ async def _run(target: Target, on_result: Callable[[Result], None], only: Collec
     limits = httpx.Limits(max_connections=AT_ONCE * 2)
     # trust_env: a deployment may be behind a company's proxy, but one on this machine never is.
     local = httpx.URL(target.url).host in ("127.0.0.1", "localhost", "::1")
-    async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=not local) as client:
+    own = Transport(target, limits=limits) if target.address or target.authority else None
+    async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=not local, transport=own) as client:
         began = time.monotonic()
         try:
             session = await _open(target, client)

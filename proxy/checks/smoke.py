@@ -158,6 +158,9 @@ async def usage(session: Session, _: str) -> None:
 @check("GET /metrics")
 async def metrics(session: Session, _: str) -> None:
     answer = await session.request("GET", "/metrics", follow_redirects=False)
+    if "/metrics" in session.target.closed:
+        expect_status(answer, 404)
+        return
     expect_status(answer, 200)
     expect("# HELP" in answer.text, f"no Prometheus metrics: {short(answer.text)}")
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,12 +23,32 @@ class Target:
     """Where the deployment is, and its master key.
 
     `simulator_url` and `control_key` are known for a double on this machine only; with them faults can be scripted.
+    `address` is where connections go instead of the URL's host, whose name they keep; `authority` the file of the
+    certificates to trust instead of the system's; `closed` the paths that the edge does not show.
     """
 
     url: str
     key: str = field(repr=False)
     simulator_url: str | None = None
     control_key: str | None = field(default=None, repr=False)
+    address: str | None = None
+    authority: Path | None = None
+    closed: Collection[str] = ()
+
+
+class Transport(httpx.AsyncHTTPTransport):
+    """Connects to the target's `address` and trusts its `authority`, where it has them."""
+
+    def __init__(self, target: Target, **options: Any) -> None:
+        verify = ssl.create_default_context(cafile=str(target.authority)) if target.authority else True
+        super().__init__(verify=verify, **options)
+        self._address = target.address
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._address is not None:
+            request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+            request.url = request.url.copy_with(host=self._address)
+        return await super().handle_async_request(request)
 
 
 class Session:

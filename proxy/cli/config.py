@@ -22,9 +22,10 @@ from proxy.catalog.schema import schema_text
 from proxy.catalog.source import Source
 from proxy.cli.options import config_option, env_file_option, json_option, state_option
 from proxy.database.errors import masked_url
-from proxy.render.compose import compose_env, compose_files
+from proxy.render.compose import compose_env, compose_files, edge_variables, needs_certbot
 from proxy.render.litellm import litellm_config, litellm_yaml
 from proxy.simulator import api_bases
+from proxy.stack.certificates import self_signed
 from proxy.stack.files import write_files
 from proxy.stack.mode import Asked, check_master_key, choose_mode, without_providers
 
@@ -105,8 +106,19 @@ def render_litellm(config: Path, double: str | None, out: Path | None) -> None:
 @click.option("--mode", type=click.Choice(["auto", "double", "live"]), default="auto", show_default=True)
 @click.option("--without", multiple=True, metavar="PROVIDER", help="Leave a provider and its models out.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of 127.0.0.1.  [default: as proxy.yaml says]")
+@click.option("--edge", is_flag=True, help="Behind the edge, which alone is published.")
+@click.option("--http-port", type=click.IntRange(1, 65535), default=80, show_default=True, help="Of the edge.")
+@click.option("--https-port", type=click.IntRange(1, 65535), default=443, show_default=True, help="Of the edge.")
 def render_compose(
-    config: Path, env_file: Path, state_dir: Path, mode: Asked, without: tuple[str, ...], port: int | None
+    config: Path,
+    env_file: Path,
+    state_dir: Path,
+    mode: Asked,
+    without: tuple[str, ...],
+    port: int | None,
+    edge: bool,
+    http_port: int,
+    https_port: int,
 ) -> None:
     """Files and variables for docker-compose.yml, into the state folder; secrets are made where missing."""
     catalog = without_providers(load_catalog(config), without)
@@ -114,13 +126,23 @@ def render_compose(
     choice = choose_mode(mode, catalog, {**values, **os.environ})
     check_master_key(choice.mode, values[secrets.MASTER_KEY], str(env_file))
     root = state_dir.absolute()
-    files = compose_files(catalog, values, mode=choice.mode, keys=choice.keys, database_url=catalog.database.url)
+    files = compose_files(
+        catalog,
+        values,
+        mode=choice.mode,
+        keys=choice.keys,
+        certificate=self_signed(root, catalog.edge.domain),
+        database_url=catalog.database.url,
+        https_port=https_port,
+    )
+    wanted = {"double": choice.mode == "double", "edge": edge, "tls": edge and needs_certbot(catalog)}
     variables = compose_env(
         {
             "LITELLM_LOCAL_STATE": root,
             "LITELLM_LOCAL_MODE": choice.mode,
             "LITELLM_LOCAL_PORT": port or catalog.gateway.port,
-            "COMPOSE_PROFILES": "double" if choice.mode == "double" else None,
+            "COMPOSE_PROFILES": ",".join(name for name, is_wanted in wanted.items() if is_wanted) or None,
+            **(edge_variables(catalog, http_port=http_port, https_port=https_port) if edge else {}),
         }
     )
     try:

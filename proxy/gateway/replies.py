@@ -2,7 +2,7 @@
 
 Each carries `x-litellm-local-mode` and no traceback; each error an `x-litellm-call-id` and no path; each 429 a
 `retry-after`; an exception nobody caught becomes a 500 in the caller's dialect. One line per request goes to
-the log: method, path, status, milliseconds, call id. Never a query, a header or a body.
+the log: method, path, status, milliseconds, call id, address of the client. Never a query, a header or a body.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Replies:
             if not (scope["path"] in _PROBES and reply.status == 200):
                 milliseconds = (time.perf_counter() - began) * 1000
                 log.info(
-                    "%s %s %d %.0f ms %s",
-                    *(scope["method"], _shown_path(scope), reply.status, milliseconds, reply.call_id),
+                    "%s %s %d %.0f ms %s %s",
+                    *(scope["method"], _shown_path(scope), reply.status, milliseconds, reply.call_id, _client(scope)),
                 )
 
 
@@ -169,6 +169,11 @@ class _Reply:
 def seconds_to_next_minute(now: float) -> int:
     """LiteLLM counts requests per UTC minute, so that is when a 429 of its own ends; 1 to 60."""
     return 60 - int(now % 60)
+
+
+def _client(scope: Scope) -> str:
+    """The client's address: the peer's, or what the edge says of it."""
+    return scope["client"][0] if scope.get("client") else "-"
 
 
 def _shown_path(scope: Scope) -> str:

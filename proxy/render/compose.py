@@ -16,6 +16,7 @@ import yaml
 from proxy import secrets
 from proxy.catalog import Catalog
 from proxy.render.litellm import litellm_config, litellm_yaml
+from proxy.render.nginx import nginx_conf
 from proxy.simulator import aliases, api_bases
 
 SIMULATOR = "http://simulator:8090"
@@ -28,11 +29,15 @@ def compose_files(
     *,
     mode: str,
     keys: Mapping[str, str],
+    certificate: str,
     database_url: str | None = None,
+    https_port: int = 443,
 ) -> dict[str, str]:
     """Path in the state folder -> content, but for `compose.env`.
 
-    `values` are the secrets of `.env`, `keys` the providers'. `database_url` None: the container `postgres`.
+    `values` are the secrets of `.env`, `keys` the providers'. `certificate` is the edge's until an authority has
+    issued one, with its key (`proxy.stack.certificates`), `https_port` the one that its clients see. `database_url`
+    None: the container `postgres`.
     """
     url = database_url or container_database_url(values[secrets.POSTGRES_PASSWORD])
     double = mode == "double"
@@ -51,6 +56,7 @@ def compose_files(
         "migrate": {"DATABASE_URL": url},
         "gateway": gateway,
         "simulator": {secrets.CONTROL_KEY: values[secrets.CONTROL_KEY], aliases.VARIABLE: json.dumps(names)},
+        "edge": {"self-signed.pem": certificate.strip()},
         "prometheus": {METRICS_KEY: values[secrets.MASTER_KEY]},
     }
     files = {
@@ -58,6 +64,7 @@ def compose_files(
     }
     files["rendered/gateway/proxy.yaml"] = proxy_yaml(catalog)
     files["rendered/gateway/litellm.yaml"] = litellm_yaml(rendered)
+    files["rendered/nginx/nginx.conf"] = nginx_conf(catalog, https_port=https_port)
     files["rendered/prometheus/prometheus.yml"] = prometheus_yaml()
     return files
 
@@ -94,3 +101,22 @@ def compose_env(variables: Mapping[str, object]) -> str:
     """`compose.env`: the variables of docker-compose.yml, none of them secret. None leaves one at its default."""
     heading = "# Written by litellm-local for docker-compose.yml, which names the variables. No secret is in here.\n"
     return heading + "".join(f"{name}={value}\n" for name, value in variables.items() if value is not None)
+
+
+def edge_variables(catalog: Catalog, *, http_port: int = 80, https_port: int = 443) -> dict[str, object]:
+    """Variables of `compose.env` for a service behind the edge. The gateway is not published then, so that all who
+    reach it have their address from the edge."""
+    certified = needs_certbot(catalog)
+    return {
+        "COMPOSE_FILE": "docker-compose.yml",
+        "LITELLM_LOCAL_TRUSTED_PROXIES": "*",
+        "LITELLM_LOCAL_HTTP_PORT": http_port,
+        "LITELLM_LOCAL_HTTPS_PORT": https_port,
+        "LITELLM_LOCAL_DOMAIN": catalog.edge.domain if certified else None,
+        "LITELLM_LOCAL_EMAIL": catalog.edge.tls.email if certified else None,
+    }
+
+
+def needs_certbot(catalog: Catalog) -> bool:
+    """Whether there is a name to certify, and an authority to do it."""
+    return catalog.edge.domain is not None and catalog.edge.tls.issuer == "letsencrypt"
