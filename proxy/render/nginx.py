@@ -49,12 +49,7 @@ def own_errors(catalog: Catalog) -> dict[int, Refusal]:
         500: Refusal(500, "The edge has failed; its log has the cause", type=unavailable),
         502: Refusal(502, "The gateway does not answer; it may be starting. Try again in a moment", type=unavailable),
         503: Refusal(503, "The edge is overloaded. Try again in a moment", type=unavailable),
-        504: Refusal(
-            504,
-            f"No answer within {limits.request_timeout_seconds:g} seconds",
-            code="timeout",
-            type="timeout_error",
-        ),
+        504: Refusal(504, "The gateway gives no answer in time", code="timeout", type="timeout_error"),
     }
 
 

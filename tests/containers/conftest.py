@@ -1,7 +1,8 @@
 """Containers for real: on a machine with a Docker engine, skipped with the reason elsewhere.
 
 `images` are made once (stand-ins of the official ones, and the project's own image from this checkout); `plain` is
-one running project of Postgres, migration, simulator and gateway. Both serve the whole run.
+one running project of Postgres, migration, simulator and gateway, `edge` another one behind its edge. All serve the
+whole run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.containers.edge import Edge
 from tests.containers.engine import Project, build_stand_ins, why_not
 
 TIMEOUT = 1200  # seconds for one test, the making of every image before it included
@@ -55,3 +57,16 @@ def client(plain: Project) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {plain.secrets['LITELLM_MASTER_KEY']}"}
     with httpx.Client(base_url=plain.url, headers=headers, timeout=60, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def edge(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """A running double behind its edge, with a self-signed certificate; nobody has asked for another one yet."""
+    build_stand_ins("nginx", "certbot", "pebble")
+    edge = Edge.make(tmp_path_factory.mktemp("edge"))
+    try:
+        edge.render()
+        edge.project.up("edge")
+        yield edge
+    finally:
+        edge.project.down("--volumes")
