@@ -93,7 +93,7 @@ class Edge:
 
     def log(self) -> list[dict[str, Any]]:
         """The edge's access log."""
-        text = self.project.compose("logs", "--no-color", "--no-log-prefix", "edge", check=False)
+        text = docker("logs", self.project.inspect()["edge"]["Id"])
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     def gateways(self) -> dict[str, str]:
@@ -143,10 +143,12 @@ class Edge:
 
 @dataclass
 class Load:
-    """What became of requests: a status for each, and the seconds from the first to the last one sent."""
+    """What became of requests: a status for each, the seconds from the first to the last one sent, and the head and
+    body of one that was not served."""
 
     statuses: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    refused: tuple[str, str] | None = None
 
     def count(self, status: int) -> int:
         return self.statuses.count(status)
@@ -183,10 +185,12 @@ async def _load(port: int, connections: int, times: Sequence[float]) -> Load:
         writer.write(f"GET /health/liveliness HTTP/1.1\r\nHost: {DOMAIN}\r\n\r\n".encode())
         load.seconds = max(load.seconds, time.monotonic() - began)
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        load.statuses.append(int(head.split(" ", 2)[1]))
         length = re.search(r"content-length: (\d+)", head, re.I)
         assert length, head
-        await reader.readexactly(int(length[1]))
+        body = (await reader.readexactly(int(length[1]))).decode()
+        load.statuses.append(int(head.split(" ", 2)[1]))
+        if load.statuses[-1] != 200:
+            load.refused = head, body
         free.put_nowait((reader, writer))
 
     await asyncio.gather(*(one(at) for at in times))

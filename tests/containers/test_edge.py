@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import subprocess
 import time
 
 import httpx
@@ -120,17 +121,21 @@ def test_a_body_over_the_limit_is_413_in_the_callers_dialect(edge: Edge, path: s
         for _ in range(megabytes * 16):
             yield b" " * (MEGABYTE // 16)
 
-    for http2 in (False, True):
-        with edge.client(http2=http2) as client:
-            answer = client.post(path, content=b" " * (10 * MEGABYTE + 1))
-            assert answer.status_code == 413
-            assert answer.json()["error"][name] == value
-            assert "10 MB" in answer.json()["error"]["message"]
-            assert answer.headers["content-type"] == "application/json"
     with edge.client() as client:
+        answer = client.post(path, content=b" " * (10 * MEGABYTE + 1))
+        assert answer.status_code == 413
+        assert answer.json()["error"][name] == value
+        assert "10 MB" in answer.json()["error"]["message"]
+        assert answer.headers["content-type"] == "application/json"
         assert client.post("/v1/chat/completions", content=pieces(11)).status_code == 413
         # As large as may be: it is the gateway that has something to say about it.
         assert client.post("/v1/chat/completions", content=b" " * (10 * MEGABYTE)).status_code == 400
+    # By curl: httpx does not look for an answer over HTTP/2 while it has more to send.
+    command = ["curl", "--silent", "--insecure", "--http2", "--max-time", "20", "--data-binary", "@-"]
+    command += ["--write-out", "\n%{http_version} %{http_code}", f"https://127.0.0.1:{edge.https_port}{path}"]
+    done = subprocess.run(command, input=b" " * (10 * MEGABYTE + 1), capture_output=True, check=False)
+    body, _, outcome = done.stdout.decode().rpartition("\n")
+    assert (outcome, json.loads(body)["error"][name]) == ("2 413", value)
 
 
 @pytest.mark.parametrize(
@@ -146,23 +151,27 @@ def test_what_is_the_operators_is_closed(edge: Edge, path: str) -> None:
             text = b"".join(iter(lambda: wrapped.recv(65536), b"")).decode()
     assert text.startswith("HTTP/1.1 404 ")
     assert json.loads(text.partition("\r\n\r\n")[2])["error"]["code"] == "not_found"
-    assert not [line for line in edge.log() if line["path"].startswith(("/metrics", "/_double")) and line["gateway"]]
+    lines = [line for line in edge.log() if line["path"].startswith(("/metrics", "/_double"))]
+    assert {(line["status"], line["gateway"]) for line in lines} == {("404", "")}
 
 
 def test_the_clients_address_is_passed_on_and_no_key_is_logged(edge: Edge) -> None:
     address = edge.inside(
-        "headers = {'X-Forwarded-For': '1.2.3.4', 'Authorization': 'Bearer ' + key, 'User-Agent': 'from-a-container'}\n"
-        "q = urllib.request.Request('https://edge/v1/models?key=sk-in-the-query', headers=headers)\n"
-        "urllib.request.urlopen(q, context=context).read()\n"
-        "print(socket.create_connection(('edge', 443)).getsockname()[0])"
+        "c = http.client.HTTPSConnection('edge', context=context)\n"
+        "headers = {'X-Forwarded-For': '1.2.3.4', 'User-Agent': 'from-a-container', 'Authorization': 'sk-in-header'}\n"
+        "c.request('GET', '/v1/models?key=sk-in-the-query', headers=headers); c.getresponse().read()\n"
+        "print(c.sock.getsockname()[0])"
     ).strip()
     with edge.client() as client:
         client.get("/key/sk-in-the-path/regenerate?key=sk-in-the-query")
-    line = until("the line", lambda: next((one for one in edge.log() if one["agent"] == "from-a-container"), None), 10)
-    assert (line["client"], line["path"], line["status"]) == (address, "/v1/models", "200")
-    assert f" {line['call_id']} {address}\n" in edge.project.logs()
-    assert "sk-in-the" not in edge.project.logs()
-    assert edge.key not in edge.project.logs()
+    line = next(one for one in reversed(edge.log()) if one["agent"] == "from-a-container")
+    assert (line["client"], line["path"], line["status"]) == (address, "/v1/models", "401")
+    assert line["call_id"]
+    logs = edge.project.logs()
+    assert f" {line['call_id']} {address}\n" in logs
+    assert "/key/sk-.../regenerate" in logs
+    assert "sk-in-" not in logs
+    assert edge.key not in logs
 
 
 def test_the_rate_limit_of_an_address(edge: Edge, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,57 +193,53 @@ def test_the_rate_limit_of_an_address(edge: Edge, capsys: pytest.CaptureFixture[
     again = burst(edge.https_port, 800)
     assert again.count(429) > load.count(429)
 
-    with edge.client() as client:
-        refused = until("a 429", lambda: (one := client.get("/v1/models")).status_code == 429 and one, 10)
+    assert again.refused
+    head, body = again.refused
     error = {"type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}
-    assert refused.json()["error"] == {"message": "Your address sends more than 100 requests per second", **error}
-    assert refused.headers["retry-after"] == "1"
+    assert json.loads(body)["error"] == {"message": "Your address sends more than 100 requests per second", **error}
+    assert "Retry-After: 1\r\n" in head
+    assert "Content-Type: application/json\r\n" in head
 
     time.sleep(1)  # as it says; a hundred are free then, which 90 a second do not use up
-    assert set(steady(edge.https_port, 90, 4).statuses) == {200}
+    assert set(steady(edge.https_port, 90, 5).statuses) == {200}
 
 
 # -- gateways that come and go -----------------------------------------------------------------------------
 
 
-def test_a_gateway_with_a_new_address_is_found_within_seconds(edge: Edge, capsys: pytest.CaptureFixture[str]) -> None:
-    before = set(edge.gateways())
+def test_new_gateways_are_found_and_share_the_requests(edge: Edge, capsys: pytest.CaptureFixture[str]) -> None:
+    before = edge.gateways()
     with edge.client() as client:
         until("the gateway", lambda: answers(client))
-        # Its address is taken by another container, so that the new one has another for sure.
         edge.project.compose("rm", "--stop", "--force", "gateway")
         gone = client.get("/v1/models")
         assert gone.status_code in (502, 504)
         assert gone.json()["error"]["type"] in ("api_error", "timeout_error")
+        # Something else takes the old address, and would not answer.
         network = f"{edge.project.name}_front"
-        taken = docker("run", "-d", "--rm", "--network", network, STAND_INS[NGINX], "sleep", "600").strip()
+        other = docker("run", "--detach", "--rm", "--network", network, STAND_INS[NGINX], "sleep", "600").strip()
         try:
-            edge.project.up("gateway")
+            edge.project.up("--scale", "gateway=2", "gateway")
             began = time.monotonic()
-            assert set(edge.gateways()) & before == set()
             until("an answer through the edge", lambda: answers(client), 15)
-            with capsys.disabled():
-                print(f"\na healthy gateway of a new address is found after {time.monotonic() - began:.1f} s")
+            took = time.monotonic() - began
+            new = edge.gateways()
+            assert len(new) == 2
+            assert not set(new) & set(before)
             assert [client.get("/v1/models").status_code for _ in range(20)] == [200] * 20
+            until("both are asked", lambda: asked_by_20(edge, client) == set(new), 30)
+            # One goes without a word: what it has not begun is asked of the other.
+            docker("kill", next(iter(new.values())))
+            assert [client.post("/v1/chat/completions", json=ASK).status_code for _ in range(30)] == [200] * 30
         finally:
-            docker("rm", "--force", taken)
+            docker("rm", "--force", other)
+    with capsys.disabled():
+        print(f"\nnew gateways, once healthy, served through the edge after {took:.1f} s")
 
 
-def test_two_gateways_share_the_requests_and_one_may_go(edge: Edge) -> None:
-    edge.project.up("--scale", "gateway=2", "--no-recreate", "gateway")
-    both = edge.gateways()
-    assert len(both) == 2
-
-    def asked(client: httpx.Client) -> set[str]:
-        for _ in range(20):
-            assert client.get("/v1/models", headers={"User-Agent": "shared"}).status_code == 200
-        found = [one["gateway"] for one in edge.log() if one["agent"] == "shared"]
-        return {address.partition(":")[0] for one in found[-20:] for address in one.split(", ")}
-
-    with edge.client() as client:
-        until("both are asked", lambda: asked(client) == set(both), 30)
-        # One goes without a word: what it has not begun is asked of the other.
-        docker("kill", next(iter(both.values())))
-        statuses = [client.post("/v1/chat/completions", json=ASK).status_code for _ in range(30)]
-        assert statuses == [200] * 30
-    edge.project.up("--scale", "gateway=1", "gateway")
+def asked_by_20(edge: Edge, client: httpx.Client) -> set[str]:
+    """The addresses of the gateways that twenty requests went to."""
+    for _ in range(20):
+        assert client.get("/v1/models", headers={"User-Agent": "shared"}).status_code == 200
+    found = [one["gateway"] for one in edge.log() if one["agent"] == "shared"]
+    return {address.partition(":")[0] for one in found[-20:] for address in one.split(", ")}
