@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ class Target:
 
     `simulator_url` and `control_key` are known for a double on this machine only; with them faults can be scripted.
     `address` is where connections go instead of the URL's host, whose name they keep; `authority` the file of the
-    certificates to trust instead of the system's; `closed` the paths that the edge does not show.
+    certificates to trust instead of the system's.
     """
 
     url: str
@@ -33,7 +32,6 @@ class Target:
     control_key: str | None = field(default=None, repr=False)
     address: str | None = None
     authority: Path | None = None
-    closed: Collection[str] = ()
 
 
 class Transport(httpx.AsyncHTTPTransport):

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from cryptography import x509
 
-from proxy.catalog import load_catalog, project_root
+from proxy.catalog import project_root
 from proxy.checks import Target
 from proxy.stack.certificates import FILE, self_signed
 from tests.conftest import free_port
@@ -70,10 +70,7 @@ class Edge:
         return self.project.secrets["LITELLM_MASTER_KEY"]
 
     def target(self) -> Target:
-        closed = load_catalog(self.config).edge.closed_paths
-        return Target(
-            self.url, self.key, address="127.0.0.1", authority=self.project.state / FILE, closed=frozenset(closed)
-        )
+        return Target(self.url, self.key, address="127.0.0.1", authority=self.project.state / FILE)
 
     @contextmanager
     def client(self, **options: Any) -> Iterator[httpx.Client]:

@@ -58,7 +58,7 @@ def test_http_is_sent_to_https(edge: Edge) -> None:
     assert (on_tls_port.status_code, on_tls_port.headers["location"]) == (308, f"{edge.url}/ui")
     # But for the challenges of an ACME authority, which asks by http.
     challenge = httpx.get(f"{plain}/.well-known/acme-challenge/none", trust_env=False)
-    assert (challenge.status_code, challenge.json()["error"]["code"]) == (404, "not_found")
+    assert (challenge.status_code, challenge.json()["error"]["code"]) == (404, "not_found_here")
 
 
 def handshake(port: int, version: ssl.TLSVersion) -> str | None:
@@ -150,7 +150,7 @@ def test_what_is_the_operators_is_closed(edge: Edge, path: str) -> None:
             wrapped.sendall(f"{head}Connection: close\r\n\r\n".encode())
             text = b"".join(iter(lambda: wrapped.recv(65536), b"")).decode()
     assert text.startswith("HTTP/1.1 404 ")
-    assert json.loads(text.partition("\r\n\r\n")[2])["error"]["code"] == "not_found"
+    assert json.loads(text.partition("\r\n\r\n")[2])["error"]["code"] == "not_found_here"
     lines = [line for line in edge.log() if line["path"].startswith(("/metrics", "/_double"))]
     assert {(line["status"], line["gateway"]) for line in lines} == {("404", "")}
 
@@ -202,6 +202,30 @@ def test_the_rate_limit_of_an_address(edge: Edge, capsys: pytest.CaptureFixture[
 
     time.sleep(1)  # as it says; a hundred are free then, which 90 a second do not use up
     assert set(steady(edge.https_port, 90, 5).statuses) == {200}
+
+
+# -- changes -----------------------------------------------------------------------------------------------
+
+
+def test_a_change_of_proxy_yaml_takes_effect_by_itself(edge: Edge) -> None:
+    started = edge.project.inspect()["edge"]["State"]["StartedAt"]
+
+    def metrics() -> int:
+        with edge.client() as client:
+            return client.get("/metrics").status_code
+
+    edge.render(("closed_paths: [/metrics, /_double]", "closed_paths: [/_double]"))
+    until("/metrics is open", lambda: metrics() == 200, 20)
+    file = edge.project.state / "rendered/nginx/nginx.conf"
+    broken = file.with_name("broken.conf")
+    broken.write_text(file.read_text().replace("limit_req ", "limit_wreck "))
+    broken.chmod(0o444)
+    broken.replace(file)
+    until("the broken one is refused", lambda: "no good" in edge.project.logs(), 20)
+    assert metrics() == 200
+    edge.render()
+    until("/metrics is closed again", lambda: metrics() == 404, 20)
+    assert edge.project.inspect()["edge"]["State"]["StartedAt"] == started
 
 
 # -- gateways that come and go -----------------------------------------------------------------------------

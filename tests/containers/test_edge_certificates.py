@@ -36,7 +36,7 @@ class Held:
                     if answer.status_code != 200:
                         self.failures.append(f"{answer.status_code} {answer.text}")
                     self.ports.add(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
-                except httpx.HTTPError as error:
+                except (httpx.HTTPError, OSError) as error:
                     self.failures.append(repr(error))
                 self.answered += 1
                 self._stop.wait(0.05)
