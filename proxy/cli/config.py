@@ -25,7 +25,6 @@ from proxy.database.errors import masked_url
 from proxy.render.compose import compose_env, compose_files, edge_variables, needs_certbot
 from proxy.render.litellm import litellm_config, litellm_yaml
 from proxy.simulator import api_bases
-from proxy.stack.certificates import self_signed
 from proxy.stack.files import write_files
 from proxy.stack.mode import Asked, check_master_key, choose_mode, without_providers
 
@@ -121,6 +120,8 @@ def render_compose(
     https_port: int,
 ) -> None:
     """Files and variables for docker-compose.yml, into the state folder; secrets are made where missing."""
+    from proxy.stack.certificates import self_signed  # cryptography takes its time, and no other command needs it
+
     catalog = without_providers(load_catalog(config), without)
     values = secrets.ensure_secrets(env_file)
     choice = choose_mode(mode, catalog, {**values, **os.environ})

@@ -7,6 +7,8 @@ import socket
 import ssl
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -261,15 +263,29 @@ def test_new_gateways_are_found_and_share_the_requests(edge: Edge, capsys: pytes
             assert not set(new) & set(before)
             assert [client.get("/v1/models").status_code for _ in range(20)] == [200] * 20
             until("both are asked", lambda: asked_by_20(edge, client) == set(new), 30)
-            # One goes without a word: what it has not begun is asked of the other.
+            # One goes without a word. What it had begun has failed, once; what it has not is asked of the other.
+            rule = {"when": {"text": "take your time"}, "reply": {"text": "Done.", "timing": {"first_token": 6}}}
+            edge.control("POST", "/rules", rule)
+            slow = {**ASK, "messages": [{"role": "user", "content": "take your time"}]}
             killed = next(iter(new.values()))
-            docker("kill", killed)
+            with ThreadPoolExecutor(16) as threads:
+                begun = [threads.submit(client.post, "/v1/chat/completions", json=slow) for _ in range(16)]
+                until("16 under way", lambda: upstream_calls(edge, "take your time") == 16, 5)
+                docker("kill", killed)
+            outcomes = [one.result() for one in begun]
+            assert {one.status_code for one in outcomes} == {200, 502}
+            assert {one.json()["error"]["type"] for one in outcomes if one.status_code == 502} == {"api_error"}
+            docker("rm", killed)
+            assert upstream_calls(edge, "take your time") == 16
             assert [client.post("/v1/chat/completions", json=ASK).status_code for _ in range(30)] == [200] * 30
         finally:
             docker("rm", "--force", *others.values())
-    docker("rm", killed)
     with capsys.disabled():
         print(f"\nnew gateways, once healthy, served through the edge after {took:.1f} s")
+
+
+def upstream_calls(edge: Edge, text: str) -> int:
+    return len(edge.control("GET", f"/journal?text={quote(text)}")["entries"])
 
 
 def asked_by_20(edge: Edge, client: httpx.Client) -> set[str]:
