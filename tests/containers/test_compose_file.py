@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from proxy import secrets
+from proxy.catalog import project_root
 from tests.containers.engine import STAND_INS, Project
 
 PROFILES = ("double", "edge", "tls", "scale", "monitoring")
@@ -111,3 +113,21 @@ def test_a_secret_that_is_no_longer_there_goes_away(tmp_path: Path) -> None:
     project.render("--mode", "double", "--without", "anthropic")
     assert not (project.state / "secrets/gateway/ANTHROPIC_API_KEY").exists()
     assert "claude" not in (project.state / "rendered/gateway/proxy.yaml").read_text()
+
+
+def test_behind_the_edge_compose_env_says_all_that_is_to_be_started(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+
+    def variables(*arguments: str) -> dict[str, str]:
+        project.render("--mode", "double", *arguments)
+        return secrets.read_env_file(project.state / "compose.env")
+
+    assert variables()["COMPOSE_PROFILES"] == "double"
+    found = variables("--edge", "--https-port", "8443")
+    assert (found["COMPOSE_FILE"], found["COMPOSE_PROFILES"]) == ("docker-compose.yml", "double,edge")
+    assert "LITELLM_LOCAL_DOMAIN" not in found
+    config = (project_root() / "config" / "proxy.yaml").read_text(encoding="utf-8")
+    named = tmp_path / "proxy.yaml"
+    named.write_text(config.replace("domain: null ", "domain: llm.example.com "), encoding="utf-8")
+    found = variables("--edge", "--config", str(named))
+    assert (found["COMPOSE_PROFILES"], found["LITELLM_LOCAL_DOMAIN"]) == ("double,edge,tls", "llm.example.com")

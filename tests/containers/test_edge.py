@@ -8,19 +8,21 @@ import ssl
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from proxy.catalog import load_catalog, project_root
 from proxy.checks import run_checks
+from proxy.render.nginx import nginx_conf
 from tests.conftest import until
 from tests.containers.edge import DOMAIN, Edge, burst, steady
-from tests.containers.engine import STAND_INS, docker
+from tests.containers.engine import STAND_INS, build_stand_ins, docker
 
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 MEGABYTE = 1024 * 1024
-NGINX = "LITELLM_LOCAL_NGINX_IMAGE"
 
 
 def answers(client: httpx.Client) -> bool:
@@ -213,6 +215,37 @@ def test_the_rate_limit_of_an_address(edge: Edge, capsys: pytest.CaptureFixture[
 # -- changes -----------------------------------------------------------------------------------------------
 
 
+def test_addresses_that_are_not_let_in(edge: Edge) -> None:
+    def models() -> httpx.Response:
+        with edge.client() as client:
+            return client.get("/v1/models")
+
+    edge.render(("allow: []", "allow: [203.0.113.0/24]"))
+    refused = until("nobody is let in", lambda: (one := models()).status_code != 200 and one, 20)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "address_not_allowed")
+    # A certificate is issued all the same: it is the authority that asks.
+    challenge = f"http://127.0.0.1:{edge.http_port}/.well-known/acme-challenge/none"
+    assert httpx.get(challenge, trust_env=False).status_code == 404
+    edge.render()
+    until("all are let in", lambda: models().status_code == 200, 20)
+
+
+@pytest.mark.parametrize(
+    "change", [("issuer: letsencrypt", "issuer: none"), ("[/metrics, /_double]", "[]"), ("null ", "llm.example.com ")]
+)
+def test_nginx_takes_what_is_rendered(engine: None, tmp_path: Path, change: tuple[str, str]) -> None:
+    build_stand_ins("nginx")
+    text = (project_root() / "config" / "proxy.yaml").read_text(encoding="utf-8")
+    assert change[0] in text
+    (tmp_path / "proxy.yaml").write_text(text.replace(*change), encoding="utf-8")
+    (tmp_path / "nginx.conf").write_text(nginx_conf(load_catalog(tmp_path / "proxy.yaml")), encoding="utf-8")
+    tmp_path.chmod(0o755)
+    script = "mkdir /tmp/edge && nginx -t -q -c /etc/litellm-local/nginx.conf 2>&1"
+    mount = f"{tmp_path}:/etc/litellm-local:ro"
+    image = STAND_INS["LITELLM_LOCAL_NGINX_IMAGE"]
+    assert docker("run", "--rm", "--volume", mount, "--tmpfs", "/tmp", image, "sh", "-c", script) == ""
+
+
 def test_a_change_of_proxy_yaml_takes_effect_by_itself(edge: Edge) -> None:
     started = edge.project.inspect()["edge"]["State"]["StartedAt"]
 
@@ -238,48 +271,38 @@ def test_a_change_of_proxy_yaml_takes_effect_by_itself(edge: Edge) -> None:
 
 
 def test_new_gateways_are_found_and_share_the_requests(edge: Edge, capsys: pytest.CaptureFixture[str]) -> None:
-    before = edge.gateways()
     with edge.client() as client:
         until("the gateway", lambda: answers(client))
         edge.project.compose("rm", "--stop", "--force", "gateway")
         gone = client.get("/v1/models")
         assert gone.status_code in (502, 504)
         assert gone.json()["error"]["type"] in ("api_error", "timeout_error")
-        # Something that would not answer takes the old address; Docker gives out the lowest that is free.
-        others: dict[str, str] = {}
-        try:
-            while not set(before) <= set(others):
-                network = f"{edge.project.name}_front"
-                one = docker("run", "--detach", "--rm", "--network", network, STAND_INS[NGINX], "sleep", "600").strip()
-                address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-                others[docker("inspect", "--format", address, one).strip()] = one
-                assert len(others) < 10, "the old address is not given out"
-            edge.project.up("--scale", "gateway=2", "gateway")
-            began = time.monotonic()
-            until("an answer through the edge", lambda: answers(client), 15)
-            took = time.monotonic() - began
-            new = edge.gateways()
-            assert len(new) == 2
-            assert not set(new) & set(before)
-            assert [client.get("/v1/models").status_code for _ in range(20)] == [200] * 20
-            until("both are asked", lambda: asked_by_20(edge, client) == set(new), 30)
-            # One goes without a word. What it had begun has failed, once; what it has not is asked of the other.
-            rule = {"when": {"text": "take your time"}, "reply": {"text": "Done.", "timing": {"first_token": 6}}}
-            edge.control("POST", "/rules", rule)
-            slow = {**ASK, "messages": [{"role": "user", "content": "take your time"}]}
-            killed = next(iter(new.values()))
-            with ThreadPoolExecutor(16) as threads:
-                begun = [threads.submit(client.post, "/v1/chat/completions", json=slow) for _ in range(16)]
-                until("16 under way", lambda: upstream_calls(edge, "take your time") == 16, 5)
-                docker("kill", killed)
-            outcomes = [one.result() for one in begun]
-            assert {one.status_code for one in outcomes} == {200, 502}
-            assert {one.json()["error"]["type"] for one in outcomes if one.status_code == 502} == {"api_error"}
-            docker("rm", killed)
-            assert upstream_calls(edge, "take your time") == 16
-            assert [client.post("/v1/chat/completions", json=ASK).status_code for _ in range(30)] == [200] * 30
-        finally:
-            docker("rm", "--force", *others.values())
+        edge.project.up("--scale", "gateway=2", "gateway")
+        began = time.monotonic()
+        until("an answer through the edge", lambda: answers(client), 15)
+        took = time.monotonic() - began
+        assert [client.get("/v1/models").status_code for _ in range(20)] == [200] * 20
+        both = edge.gateways()  # one at least of an address that the edge did not know
+        assert len(both) == 2
+        until("both are asked", lambda: asked_by_20(edge, client) == set(both), 30)
+
+        # One goes without a word. What it had begun has failed, once; what it has not is asked of the other.
+        mark = f"take your time {time.time_ns()}"
+        rule = {"when": {"text": mark}, "reply": {"text": "Done.", "timing": {"first_token": 8}}}
+        edge.control("POST", "/rules", rule)
+        slow = {**ASK, "messages": [{"role": "user", "content": mark}]}
+        killed = next(iter(both.values()))
+        with ThreadPoolExecutor(16) as threads:
+            begun = [threads.submit(client.post, "/v1/chat/completions", json=slow) for _ in range(16)]
+            until("16 under way", lambda: upstream_calls(edge, mark) == 16, 5)
+            docker("kill", killed)
+            answered = [client.post("/v1/chat/completions", json=ASK).status_code for _ in range(30)]
+        docker("rm", killed)
+        assert answered == [200] * 30
+        outcomes = [one.result() for one in begun]
+        assert {one.status_code for one in outcomes} == {200, 502}
+        assert {one.json()["error"]["type"] for one in outcomes if one.status_code == 502} == {"api_error"}
+        assert upstream_calls(edge, mark) == 16
     with capsys.disabled():
         print(f"\nnew gateways, once healthy, served through the edge after {took:.1f} s")
 
