@@ -231,7 +231,12 @@ def test_addresses_that_are_not_let_in(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [("issuer: letsencrypt", "issuer: none"), ("[/metrics, /_double]", "[]"), ("null ", "llm.example.com ")]
+    "change",
+    [
+        ("issuer: letsencrypt", "issuer: none"),
+        ("[/metrics, /_double]", "[]"),
+        ("domain: null", "domain: llm.example.com"),
+    ],
 )
 def test_nginx_takes_what_is_rendered(engine: None, tmp_path: Path, change: tuple[str, str]) -> None:
     build_stand_ins("nginx")
@@ -243,7 +248,7 @@ def test_nginx_takes_what_is_rendered(engine: None, tmp_path: Path, change: tupl
     script = "mkdir /tmp/edge && nginx -t -q -c /etc/litellm-local/nginx.conf 2>&1"
     mount = f"{tmp_path}:/etc/litellm-local:ro"
     image = STAND_INS["LITELLM_LOCAL_NGINX_IMAGE"]
-    assert docker("run", "--rm", "--volume", mount, "--tmpfs", "/tmp", image, "sh", "-c", script) == ""
+    assert docker("run", "--rm", "--volume", mount, "--tmpfs=/tmp", image, "sh", "-c", script) == ""
 
 
 def test_a_change_of_proxy_yaml_takes_effect_by_itself(edge: Edge) -> None:
