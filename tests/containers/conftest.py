@@ -69,4 +69,4 @@ def edge(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edg
         edge.project.up("edge")
         yield edge
     finally:
-        edge.project.down("--volumes")
+        edge.project.compose("--profile", "*", "down", "--volumes", "--timeout", "30")
