@@ -170,7 +170,7 @@ class Watch:
         self.behind = False
 
     def tell(self, event: Event) -> None:
-        if self._scope not in (ALL_SCOPES, event.scope):
+        if ALL_SCOPES not in (self._scope, event.scope) and self._scope != event.scope:
             return
         try:
             self._events.put_nowait(event)
