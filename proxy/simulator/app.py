@@ -12,7 +12,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ from proxy.simulator.cassettes.play import play
 from proxy.simulator.cassettes.replay import Miss, Player
 from proxy.simulator.control import Control
 from proxy.simulator.journal import Entry, Journal
-from proxy.simulator.providers import anthropic, gemini, openai
+from proxy.simulator.providers import anthropic, anthropic_threads, gemini, openai, openai_responses
 from proxy.simulator.providers.wire import Answer, Call, Headers, LimitState, Provider, ProviderError
 from proxy.simulator.replies import pacing
 from proxy.simulator.replies.reply import compose
@@ -38,9 +39,11 @@ from proxy.simulator.server import Connection
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""
 
+RESPONSE_PATH = re.compile(r"/openai/v1/responses/([^/]+)")
 GEMINI_PATH = re.compile(r"/gemini/v1(?:beta)?/models/([^/]+):(generateContent|streamGenerateContent)")
 
 OPENAI: Provider = openai
+RESPONSES: Provider = openai_responses
 ANTHROPIC: Provider = anthropic
 GEMINI: Provider = gemini
 
@@ -71,12 +74,17 @@ class Simulator:
         path, post = connected["path"], connected["method"] == "POST"
         if post and path == "/openai/v1/chat/completions":
             await self._provider_call(OPENAI, "chat", connected, receive, send)
+        elif post and path == "/openai/v1/responses":
+            await self._provider_call(RESPONSES, "responses", connected, receive, send)
         elif post and path == "/anthropic/v1/messages":
             await self._provider_call(ANTHROPIC, "messages", connected, receive, send)
         elif post and GEMINI_PATH.fullmatch(path):
             await self._provider_call(GEMINI, "generateContent", connected, receive, send)
         elif not post and path == "/openai/v1/models":
-            await Exchange(OPENAI, connected, receive, send).list_models()
+            await Exchange(OPENAI, connected, receive, send).look_up(openai.models)
+        elif connected["method"] in openai_responses.LOOK_UPS and (found := RESPONSE_PATH.fullmatch(path)):
+            look_up = partial(openai_responses.LOOK_UPS[connected["method"]], found[1])
+            await Exchange(RESPONSES, connected, receive, send).look_up(look_up)
         else:
             await self._control(connected, receive, send)
 
@@ -101,6 +109,8 @@ class Simulator:
             aliases = self.scopes.aliases.get((provider.NAME, call.model or ""), ())
             entry.model, entry.alias, entry.stream = call.model, aliases[0] if aliases else None, call.stream
             self.journal.keep_request(entry, call.raw)
+            if api == "messages":
+                anthropic_threads.resume(call)
             if refused is not None:
                 await exchange.refuse(refused, BAD_SCOPE)
                 return
@@ -168,10 +178,11 @@ class Exchange:
         self.connection: Connection = connected["state"]["connection"]
         self.limit: LimitState | None = None
 
-    async def list_models(self) -> None:
+    async def look_up(self, find: Callable[[], Answer]) -> None:
+        """Answers what asks no model."""
         try:
-            openai.authorise(self.call)
-            await self.send_answer(openai.models())
+            self.provider.authorise(self.call)
+            await self.send_answer(find())
         except ProviderError as error:
             await self.send_answer(error.answer)
 
@@ -315,7 +326,7 @@ class Exchange:
         if fault is not None:
             # A stream is never let finish first: the last event stays out.
             before = fault.after_chunks if fault.after_chunks is not None else int(fault.kind == "cut")
-            before = min(before, len(events) - 1)
+            before = self.call.sent = min(before, len(events) - 1)
             await self.send_events(events[:before], pace)
             if await self.strike_stream(fault):
                 return
