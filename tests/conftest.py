@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,11 @@ import pytest
 
 from proxy import secrets
 from proxy.catalog import project_root
+from proxy.database.engine import node_binary
 from proxy.stack.state import StateDir
+
+pytest_plugins = ["pytester"]
+collect_ignore = ["example_app"]  # a project of its own: test_example_app.py runs it
 
 COMMAND = [sys.executable, "-m", "proxy.cli"]
 START_SECONDS = 240
@@ -165,3 +170,21 @@ def gateway(stack: Stack) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {stack.master_key}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=120, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def node_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scripts/examples with its locked packages, installed by the npm that the Node wheel brings."""
+    folder = tmp_path_factory.mktemp("examples") / "examples"
+    shutil.copytree(
+        project_root() / "scripts" / "examples", folder, ignore=shutil.ignore_patterns("node_modules")
+    )
+    node = node_binary()
+    npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    command = [str(node), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    environment = {**bare_environment(), "npm_config_cache": str(folder.parent / "cache")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
