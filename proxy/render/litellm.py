@@ -90,7 +90,6 @@ def _deployment(catalog: Catalog, alias: str, model: Model, api_base: str) -> di
             "api_base": api_base,
             "api_key": f"os.environ/{provider.key_env}",
             "temperature": model.temperature,
-            "rpm": catalog.limits.requests_per_minute,
             "input_cost_per_token": _per_token(model.price_per_1k.input),
             "output_cost_per_token": _per_token(model.price_per_1k.output),
         },
@@ -98,6 +97,9 @@ def _deployment(catalog: Catalog, alias: str, model: Model, api_base: str) -> di
             "mode": "chat",
             # The window goes here: litellm_params.max_tokens would be sent upstream with every request.
             "max_input_tokens": model.context_window,
+            # Not among litellm_params: there LiteLLM's pre-call checks count it a second time, in minutes that
+            # begin with a request, and refuse what enforce_model_rate_limits (UTC minutes) would let through.
+            "rpm": catalog.limits.requests_per_minute,
             "health_check_timeout": catalog.health.probe_timeout_seconds,
             "health_check_max_tokens": catalog.health.probe_max_tokens,
         },

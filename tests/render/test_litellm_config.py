@@ -86,7 +86,9 @@ def test_a_chain_longer_than_litellms_five_is_asked_to_its_end() -> None:
 def test_limits_reach_every_setting_that_carries_them() -> None:
     catalog = with_limits(requests_per_minute=7, retries=5, retry_delay_seconds=1.5, request_timeout_seconds=42.0)
     config = litellm_config(catalog)
-    assert {deployment["litellm_params"]["rpm"] for deployment in config["model_list"]} == {7}
+    for deployment in config["model_list"]:
+        assert deployment["model_info"]["rpm"] == 7
+        assert "rpm" not in deployment["litellm_params"]  # there it is counted twice
     assert config["router_settings"]["num_retries"] == 5
     assert config["router_settings"]["retry_after"] == 1.5
     assert repr(config["litellm_settings"]["request_timeout"]) == "42"
