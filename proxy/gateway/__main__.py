@@ -6,6 +6,7 @@ is wrong (starting again cannot help), 1 when the database does not come or Lite
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -53,8 +54,16 @@ def main() -> int:
     gc.disable()
     lazy_prisma.install()
     from proxy.gateway.app import build_app
+    from proxy.gateway.simulator import Simulator
 
-    app = build_app(catalog, mode=settings.mode, cache=settings.litellm_config.parent)
+    stopping = asyncio.Event()
+    app = build_app(
+        catalog,
+        mode=settings.mode,
+        cache=settings.litellm_config.parent,
+        simulator=Simulator(settings.simulator, settings.control_key),
+        stopping=stopping,
+    )
     gc.enable()
     gc.collect()
     gc.freeze()
@@ -65,7 +74,7 @@ def main() -> int:
         wait_until_migrated(settings.database_url, settings.database_wait, lambda why: log.info("%s", why))
     except DatabaseError as error:
         return _fail(NOT_STARTED, str(error))
-    return _serve(app, listener)
+    return _serve(app, listener, stopping)
 
 
 def pass_through_bases(simulator: str) -> dict[str, str]:
@@ -100,8 +109,13 @@ def _log_to_stdout() -> None:
         logging.getLogger(name).propagate = False
 
 
-def _serve(app: ASGIApp, listener: socket.socket) -> int:
+def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event) -> int:
     import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            stopping.set()  # a stream of events would hold the end up for as long as it may
+            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         app,
@@ -112,7 +126,7 @@ def _serve(app: ASGIApp, listener: socket.socket) -> int:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     try:
         server.run(sockets=[listener])
     except SystemExit:  # uvicorn's way to say that the app did not start

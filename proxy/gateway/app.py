@@ -1,11 +1,12 @@
 """Puts the gateway together: LiteLLM's app in the middle, the guards around it, /usage on it.
 
 `build_app` imports LiteLLM, which takes seconds; call it when the environment is complete (see __main__.py).
-From the outside in: replies, deadline, bodies, readiness, paths, LiteLLM.
+From the outside in: replies, the double's control (in double mode), deadline, bodies, readiness, paths, LiteLLM.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import tempfile
 from datetime import datetime, timezone
@@ -17,27 +18,33 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.catalog import Catalog, project_root
-from proxy.gateway import internals
+from proxy.gateway import internals, scopes
 from proxy.gateway.bodies import BodyGuard
 from proxy.gateway.deadline import Deadline
+from proxy.gateway.double import Control, Double
 from proxy.gateway.errors import Refusal, error_body
 from proxy.gateway.openapi import OpenApiCache
 from proxy.gateway.overrides import Overrides
 from proxy.gateway.probes import FirstProbes
 from proxy.gateway.replies import Replies
 from proxy.gateway.scrub import Scrubber
+from proxy.gateway.simulator import Simulator
 from proxy.gateway.usage import DEFAULT_DAYS, Usage, UsageReport, parse_query
 
 _PROBE_MARGIN_SECONDS = 5.0
 
 
-def build_app(catalog: Catalog, *, mode: str, cache: Path) -> ASGIApp:
-    """The gateway as an ASGI app. `cache` is a folder for what a next start need not compute again."""
+def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator, stopping: asyncio.Event) -> ASGIApp:
+    """The gateway as an ASGI app. `cache` is a folder for what a next start need not compute again; `simulator` is
+    used in double mode only, and calls that wait on it end when `stopping` is set."""
     from litellm.proxy import proxy_server
 
     limits = catalog.limits
     if mode == "double":
         internals.tell_repeated_replies_apart()
+        internals.put_on_upstream_requests(
+            lambda token, headers, call_id: scopes.upstream_headers(token, headers.get(scopes.SCOPE_HEADER), call_id)
+        )
     add_usage_route(proxy_server.app, catalog)
     overrides = Overrides(
         internals.own_parameters(), max_timeout=limits.request_timeout_seconds, max_retries=limits.retries
@@ -48,8 +55,13 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path) -> ASGIApp:
         has_results=internals.has_probe_results,
         patience=catalog.health.probe_timeout_seconds + _PROBE_MARGIN_SECONDS,
     )
-    app = BodyGuard(app, overrides=overrides, max_body_mb=limits.max_body_mb, max_nesting=limits.max_nesting)
-    app = Deadline(app, seconds=limits.request_timeout_seconds)
+
+    def guarded(inner: ASGIApp) -> ASGIApp:
+        return BodyGuard(inner, overrides=overrides, max_body_mb=limits.max_body_mb, max_nesting=limits.max_nesting)
+
+    app = Deadline(guarded(app), seconds=limits.request_timeout_seconds)
+    if mode == "double":
+        app = Double(app, control=guarded(Control(simulator, stopping)))
     return Replies(app, mode=mode, scrubber=Scrubber(private_roots()))
 
 

@@ -5,10 +5,13 @@ Every function here needs LiteLLM's proxy imported and started. Used by app.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
+from starlette.types import Message
+
+from proxy.gateway.errors import Refusal
 
 
 def own_parameters() -> frozenset[str]:
@@ -70,20 +73,77 @@ def tell_repeated_replies_apart() -> None:
     spend_tracking_utils.get_spend_logs_id = get_spend_logs_id
 
 
+def put_on_upstream_requests(
+    headers_of: Callable[[str | None, Mapping[str, str], str | None], Mapping[str, str]],
+) -> None:
+    """Has LiteLLM send headers with every upstream request it makes for a client's: retries, fallbacks, all APIs.
+
+    `headers_of(token, headers, call_id)` says which: from the hash of the virtual key (None: the master key), the
+    client's own headers, in lower case, and the call's id. LiteLLM's health probes are no client's and its
+    pass-through routes know no such headers: for those see render/litellm.py and `mark_pass_through`.
+    """
+    import litellm
+    from litellm.integrations.custom_logger import CustomLogger
+
+    class UpstreamHeaders(CustomLogger):  # type: ignore[misc] # LiteLLM's classes are Any to the type checker
+        async def async_pre_call_hook(
+            self,
+            user_api_key_dict: Any,
+            cache: Any,  # noqa: ARG002 - LiteLLM passes its arguments by these names
+            data: dict[str, Any],
+            call_type: str,
+        ) -> dict[str, Any]:
+            if call_type == "pass_through_endpoint":  # what is set there would end in the body
+                return data
+            sent = (data.get("proxy_server_request") or {}).get("headers") or {}
+            own = headers_of(_token(user_api_key_dict), sent, data.get("litellm_call_id"))
+            data["extra_headers"] = {**(data.get("extra_headers") or {}), **own}
+            return data
+
+    litellm.logging_callback_manager.add_litellm_callback(UpstreamHeaders())
+
+
+def is_pass_through(path: str) -> bool:
+    """Whether LiteLLM may hand a request for this path on to a provider as it is (see pass_through_bases)."""
+    return path.startswith(("/openai/", "/openai_passthrough/", "/anthropic/", "/gemini/"))
+
+
+def mark_pass_through(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Request headers that have LiteLLM's pass-through routes send `headers` upstream."""
+    from litellm.constants import PASS_THROUGH_HEADER_PREFIX
+
+    return [(f"{PASS_THROUGH_HEADER_PREFIX}{name}".encode(), value.encode()) for name, value in headers.items()]
+
+
+async def known_caller(request: Request) -> str | None:
+    """`caller`, with LiteLLM's refusal as one of ours."""
+    from litellm.proxy._types import ProxyException
+
+    try:
+        return await caller(request)
+    except ProxyException as error:
+        status = int(error.code) if str(error.code).isdigit() else 500
+        if status != 401:
+            raise Refusal(status, str(error.message), type=str(error.type)) from None
+        message = "the key is missing or wrong; send the master key or a virtual key as 'Authorization: Bearer <key>'"
+        raise Refusal(401, message, type="authentication_error") from None
+
+
 async def caller(request: Request) -> str | None:
     """The hash of the virtual key that asks; None for the master key and for an admin's session in /ui.
 
     Raises LiteLLM's ProxyException (401) for no key or a wrong one. LiteLLM knows nothing of /usage and would
     refuse virtual keys there, so it is asked as for /key/info, which every key may call about itself.
     """
-    from litellm.constants import LITELLM_PROXY_MASTER_KEY_ALIAS, UI_SESSION_TOKEN_TEAM_ID
-    from litellm.proxy._types import LitellmUserRoles, SpecialHeaders
+    from litellm.proxy._types import SpecialHeaders
     from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
-    as_key_info = {**request.scope, "path": "/key/info", "raw_path": b"/key/info", "query_string": b""}
+    asked = {"method": "GET", "path": "/key/info", "raw_path": b"/key/info", "query_string": b""}
+    # with a state of its own, for LiteLLM keeps a request's headers and body there once it has read them
+    as_key_info = {**request.scope, **asked, "state": dict(request.scope.get("state", {}))}
     headers = request.headers
     auth = await user_api_key_auth(
-        request=Request(as_key_info, request.receive),
+        request=Request(as_key_info, _no_body),
         api_key=headers.get(SpecialHeaders.openai_authorization.value),
         azure_api_key_header=headers.get(SpecialHeaders.azure_authorization.value),
         anthropic_api_key_header=headers.get(SpecialHeaders.anthropic_authorization.value),
@@ -91,6 +151,19 @@ async def caller(request: Request) -> str | None:
         azure_apim_header=headers.get(SpecialHeaders.azure_apim_authorization.value),
         custom_litellm_key_header=headers.get(SpecialHeaders.custom_litellm_api_key.value),
     )
+    return _token(auth)
+
+
+async def _no_body() -> Message:
+    """LiteLLM reads the body of what it authenticates; whoever asks has yet to read the real one."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _token(auth: Any) -> str | None:
+    """The hash of an authenticated virtual key; None for the master key and for an admin's session in /ui."""
+    from litellm.constants import LITELLM_PROXY_MASTER_KEY_ALIAS, UI_SESSION_TOKEN_TEAM_ID
+    from litellm.proxy._types import LitellmUserRoles
+
     is_admin_session = auth.team_id == UI_SESSION_TOKEN_TEAM_ID and auth.user_role == LitellmUserRoles.PROXY_ADMIN
     if is_admin_session or auth.token == LITELLM_PROXY_MASTER_KEY_ALIAS:
         return None

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy.gateway.errors import Refusal, error_event, send_refusal
 from proxy.gateway.routes import Api, api_of, dialect_of
+from proxy.gateway.scopes import is_control
 from proxy.gateway.scrub import Scrubber
 
 log = logging.getLogger("proxy.gateway")
@@ -69,6 +70,8 @@ class _Reply:
         self._held: dict[str, Any] | None = None  # the start of a reply that is looked into, until its body is complete
         self._parts: list[bytes] = []
         self._is_event_stream = False
+        # What the double tells is about clients' own texts, which may well hold tracebacks and paths.
+        self._is_clean = mode == b"double" and is_control(scope["path"])
         self._complete = False
 
     async def send(self, message: Message) -> None:
@@ -78,7 +81,7 @@ class _Reply:
             self._parts.append(message.get("body", b""))
             if not message.get("more_body", False):
                 await self._release()
-        elif message["type"] == "http.response.body" and self._is_event_stream:
+        elif message["type"] == "http.response.body" and self._is_event_stream and not self._is_clean:
             self._complete = not message.get("more_body", False)
             await self._send({**message, "body": self._scrubber.events(message.get("body", b""))})
         else:
@@ -115,7 +118,9 @@ class _Reply:
             self.call_id = str(uuid.uuid4())
             headers.append((CALL_ID_HEADER, self.call_id.encode()))
         self._is_event_stream = content_type.startswith(b"text/event-stream")
-        if not self._is_event_stream and (self._is_error or self._may_quote_errors(content_type)):
+        if self._is_clean:
+            await self._send(started)
+        elif not self._is_event_stream and (self._is_error or self._may_quote_errors(content_type)):
             self._held = started
         else:
             await self._send(started)

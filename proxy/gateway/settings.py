@@ -17,7 +17,7 @@ class SettingsError(Exception):
 class Settings:
     """`config` is proxy.yaml, `litellm_config` LiteLLM's rendered from it. `host` and `port` None: as proxy.yaml
     says. `database_wait` is how many seconds to wait for a migrated database. `simulator` is the base URL of
-    the providers' double, in double mode."""
+    the providers' double, in double mode, and `control_key` what its control calls want."""
 
     config: Path
     litellm_config: Path
@@ -27,6 +27,7 @@ class Settings:
     port: int | None = None
     database_wait: float = DEFAULT_DATABASE_WAIT
     simulator: str | None = None
+    control_key: str | None = field(default=None, repr=False)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -65,6 +66,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     need("LITELLM_MASTER_KEY", "the key that may do everything; starts with sk-")
     need("LITELLM_SALT_KEY", "what secrets in the database are encrypted with")
     simulator = environment.get("LITELLM_LOCAL_SIMULATOR", "").strip() if mode == "double" else ""
+    control_key = environment.get("LITELLM_LOCAL_CONTROL_KEY", "").strip() if mode == "double" else ""
     database_url = need("DATABASE_URL", "postgresql://...")
     port = number("LITELLM_LOCAL_PORT", None)
     wait = number("LITELLM_LOCAL_DATABASE_WAIT", DEFAULT_DATABASE_WAIT)
@@ -79,4 +81,5 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         port=None if port is None else int(port),
         database_wait=wait if wait is not None else DEFAULT_DATABASE_WAIT,
         simulator=simulator.rstrip("/") or None,
+        control_key=control_key or None,
     )

@@ -24,6 +24,8 @@ LIVE_BASES = {
 }
 # Spend reaches Postgres this many seconds (and up to 5 more, by LiteLLM's own scatter) after the request.
 SPEND_WRITE_SECONDS = 1
+# The scope of the providers' double in which LiteLLM's own health probes are journaled.
+PROBES_SCOPE = "probes"
 
 
 def litellm_config(
@@ -36,10 +38,7 @@ def litellm_config(
     `database` False leaves out Postgres, for a LiteLLM that keeps no keys and no spend.
     """
     return {
-        "model_list": [
-            _deployment(catalog, alias, model, _api_base(catalog, model, api_bases))
-            for alias, model in catalog.models.items()
-        ],
+        "model_list": [_deployment(catalog, alias, model, api_bases) for alias, model in catalog.models.items()],
         "router_settings": _router_settings(catalog),
         "litellm_settings": {
             # Without it, a parameter that a model does not take silently moves the request to the fallback.
@@ -81,13 +80,13 @@ def litellm_yaml(config: Mapping[str, Any]) -> str:
     return heading + yaml.safe_dump(dict(config), sort_keys=False, width=120, allow_unicode=True)
 
 
-def _deployment(catalog: Catalog, alias: str, model: Model, api_base: str) -> dict[str, Any]:
+def _deployment(catalog: Catalog, alias: str, model: Model, api_bases: Mapping[str, str] | None) -> dict[str, Any]:
     provider = catalog.providers[model.provider]
-    return {
+    deployment: dict[str, Any] = {
         "model_name": alias,
         "litellm_params": {
             "model": f"{provider.api}/{model.upstream}",
-            "api_base": api_base,
+            "api_base": _api_base(catalog, model, api_bases),
             "api_key": f"os.environ/{provider.key_env}",
             "temperature": model.temperature,
             "input_cost_per_token": _per_token(model.price_per_1k.input),
@@ -104,6 +103,10 @@ def _deployment(catalog: Catalog, alias: str, model: Model, api_base: str) -> di
             "health_check_max_tokens": catalog.health.probe_max_tokens,
         },
     }
+    if api_bases is not None:
+        # The double keeps the probes apart from what tests ask; a probe has no key that would tell its scope.
+        deployment["model_info"]["health_check_params"] = {"extra_headers": {"x-double-scope": PROBES_SCOPE}}
+    return deployment
 
 
 def _api_base(catalog: Catalog, model: Model, api_bases: Mapping[str, str] | None) -> str:
