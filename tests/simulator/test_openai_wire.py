@@ -225,7 +225,7 @@ def test_image_and_file_parts_are_taken(openai_client: openai.OpenAI) -> None:
     messages: Any = [{"role": "user", "content": parts}]
     reply = openai_client.chat.completions.create(model="gpt-4o", messages=messages)
     assert reply.usage is not None
-    assert reply.usage.prompt_tokens == 3 + 4 + 1 + 85
+    assert reply.usage.prompt_tokens == 3 + 4 + 1 + 765
 
 
 def test_unknown_fields_are_tolerated(openai_client: openai.OpenAI) -> None:

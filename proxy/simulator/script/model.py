@@ -187,7 +187,7 @@ class Fault(_Part):
         description="Strikes a stream after so many events: 0 after the headers, left out before them.",
     )
     requests: Count | None = None
-    per: Duration | None = None
+    per: Duration | None = Field(default=None, description="A rate limit's window; left out, a minute.")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -196,6 +196,8 @@ class Fault(_Part):
             if getattr(self, name) is not None:
                 takes = ", ".join(allowed) or "no other field"
                 raise ValueError(f"{name} has no meaning for kind {self.kind} (it takes {takes})")
+        if self.per == 0:
+            raise ValueError("per must be more than 0")
         for kind, name in (("status", "status"), ("delay", "seconds"), ("rate_limit", "requests")):
             if self.kind == kind and getattr(self, name) is None:
                 raise ValueError(f"kind {kind} needs {name}")
@@ -203,10 +205,16 @@ class Fault(_Part):
 
 
 class Flapping(_Part):
-    """In force for `down`, then out of force for `up`, and so on, beginning with `down`."""
+    """In force for `down`, then out of force for `up`, and so on, beginning with `down` when it comes into force."""
 
     down: Duration
     up: Duration
+
+    @model_validator(mode="after")
+    def _takes_time(self) -> Self:
+        if self.down == 0 or self.up == 0:
+            raise ValueError("down and up must be more than 0; a rule that is always in force needs no flapping")
+        return self
 
 
 class Rule(_Part):
@@ -218,9 +226,11 @@ class Rule(_Part):
     fault: Annotated[Fault, _named("kind")] | None = None
     times: Count | None = Field(default=None, description="How often it is used; then it is passed over.")
     for_: Duration | None = Field(
-        default=None, alias="for", description="How long it is in force, from when it is set."
+        default=None,
+        alias="for",
+        description="How long it is in force, from when it is set, or from when `after` is over.",
     )
-    after: Duration | None = Field(default=None, description="How long until it comes into force.")
+    after: Duration | None = Field(default=None, description="How long from when it is set until it is in force.")
     flapping: Flapping | None = None
     probability: float | None = Field(default=None, ge=0, le=1, description="Takes this share of what fits; see seed.")
     seed: int = Field(default=0, description="Equal seeds let `probability` take the same ones of a sequence of calls.")
