@@ -176,9 +176,7 @@ def gateway(stack: Stack) -> Iterator[httpx.Client]:
 def node_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """scripts/examples with its locked packages, installed by the npm that the Node wheel brings."""
     folder = tmp_path_factory.mktemp("examples") / "examples"
-    shutil.copytree(
-        project_root() / "scripts" / "examples", folder, ignore=shutil.ignore_patterns("node_modules")
-    )
+    shutil.copytree(project_root() / "scripts" / "examples", folder, ignore=shutil.ignore_patterns("node_modules"))
     node = node_binary()
     npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     command = [str(node), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]

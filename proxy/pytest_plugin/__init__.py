@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Generator, Iterator
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,9 +34,7 @@ _HELP = {
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("llm_double", "test double of LLM providers (litellm-local)")
     group.addoption("--llm-double-url", metavar="URL", help=_HELP["url"])
-    group.addoption(
-        "--llm-double-start", action=argparse.BooleanOptionalAction, default=None, help=_HELP["start"]
-    )
+    group.addoption("--llm-double-start", action=argparse.BooleanOptionalAction, default=None, help=_HELP["start"])
     group.addoption("--llm-double-strict", action="store_true", default=None, help=_HELP["strict"])
     parser.addini("llm_double_url", _HELP["url"])
     parser.addini("llm_double_start", _HELP["start"], type="bool", default=True)
@@ -91,12 +89,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failing test shows the script and the journal; a passing one, rules that were never used."""
     report = yield
     double = item.stash.get(_DOUBLE, None)
-    if double is not None and (section := double.section(failed=report.failed)):
-        report.sections.append(section)
+    if double is None:
+        return report
+    if report.failed:
+        report.sections.append((f"llm_double, scope {double.scope}", double.story()))
+        del item.stash[_DOUBLE]  # said once
+    elif call.when == "call" and report.passed and (unused := double.unused()):
+        report.sections.append(("llm_double", "\n".join(f"never used: {line}" for line in unused)))
     return report
 
 
@@ -118,8 +123,19 @@ def _session(config: pytest.Config) -> Session:
             _setting(config, "url"),
             start=bool(_setting(config, "start")),
             is_worker=hasattr(config, "workerinput"),
+            say=lambda text: _say(config, text),
         )
     return config.stash[_SESSION]
+
+
+def _say(config: pytest.Config, text: str) -> None:
+    """A line on the terminal while a test's output is captured; xdist's workers have no terminal."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if reporter is not None and not hasattr(config, "workerinput"):
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(text)
 
 
 def _is_xdist_main(config: pytest.Config) -> bool:

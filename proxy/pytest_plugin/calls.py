@@ -1,4 +1,4 @@
-"""The calls of one test: to choose from, to wait for, to assert on; and how they are told to whoever reads a failure."""
+"""The calls of one test: to choose from, to wait for, to assert on, and told to whoever reads why it failed."""
 
 from __future__ import annotations
 

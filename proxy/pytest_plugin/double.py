@@ -153,8 +153,7 @@ class LlmDouble:
         ids = self._client.add_rules(*rules) if rules else []
         where = _where()
         placed = [
-            Placed(self, id_, rule.get("name"), how, where)
-            for id_, rule, how in zip(ids, rules, written, strict=True)
+            Placed(self, id_, rule.get("name"), how, where) for id_, rule, how in zip(ids, rules, written, strict=True)
         ]
         self._placed += placed
         return placed

@@ -44,9 +44,7 @@ def fault_rule(fault: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     return {"priority": BEFORE_REPLIES, **rule, "fault": {**kind, **fields}}
 
 
-def _sorted_out(
-    method: str, own: frozenset[str], given: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sorted_out(method: str, own: frozenset[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the answer is made of, and the rest of the rule: when it applies, how often, how long."""
     answer: dict[str, Any] = {}
     rule: dict[str, Any] = {}

@@ -11,7 +11,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +49,13 @@ def default_state(environment: Mapping[str, str]) -> StateDir:
 class Lease:
     """One process's use of a gateway: `take` at the first test that needs one, `release` at the end of the run."""
 
-    def __init__(self, url: str | None, *, start: bool, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, url: str | None, *, start: bool, environment: Mapping[str, str], say: Callable[[str], None]
+    ) -> None:
         self._url = url
         self._start = start
         self._environment = environment
+        self._say = say
         self._state = default_state(environment)
         self._users: int | None = None
 
@@ -119,6 +122,7 @@ class Lease:
             self._use()
             if not self._state.is_held():
                 # --mode double: provider keys in the environment must not make it a live one.
+                self._say(f"llm_double: starting litellm-local on {self._state.root} (half a minute) …")
                 options = ["--mode", "double", "--state", str(self._state.root), "--port", str(free_port())]
                 done = _command("up", "--detach", "--no-smoke", *options)
                 run = self._state.read_run()
@@ -216,6 +220,8 @@ def _check(gateway: Gateway) -> None:
             "llm_double works on a double only: litellm-local up --mode double"
         )
     if mode != "double":
-        raise NoGateway(f"what answers at {gateway.url} ({gateway.where}) is no litellm-local: no {MODE_HEADER} header.")
+        raise NoGateway(
+            f"what answers at {gateway.url} ({gateway.where}) is no litellm-local: no {MODE_HEADER} header."
+        )
     if answer.status_code == 401:
         raise NoGateway(f"{gateway.url} ({gateway.where}) does not take the key in {secrets.MASTER_KEY}.")

@@ -12,14 +12,14 @@ from proxy.catalog import project_root
 from tests.conftest import CONFIGURED, Stack
 from tests.pytest_plugin import PLUGIN
 
-APP = '''
+APP = """
 from openai import OpenAI
 
 def ask(text, model="gpt-4o-mini", **settings):
     client = OpenAI(max_retries=0, default_headers={"x-litellm-num-retries": "0"})
     completion = client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **settings)
     return completion.choices[0].message.content
-'''
+"""
 
 Run = Callable[..., pytest.RunResult]
 

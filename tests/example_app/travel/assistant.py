@@ -70,9 +70,7 @@ class Assistant:
         client = openai.OpenAI(**self._settings)
         for _ in range(ROUNDS):
             try:
-                completion = client.chat.completions.create(
-                    model=self.model, messages=messages, tools=tools.DESCRIBED
-                )
+                completion = client.chat.completions.create(model=self.model, messages=messages, tools=tools.DESCRIBED)
             except (openai.APIStatusError, openai.APIConnectionError) as error:
                 raise Unavailable("We cannot answer right now. Please try again in a minute.") from error
             message = completion.choices[0].message
