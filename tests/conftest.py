@@ -135,6 +135,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.down()
 
 
+def failing(fault: dict[str, Any]) -> dict[str, Any]:
+    """`{"provider": .., "model": .., "kind": .., "times": ..}` -> the rule that it is."""
+    given = {name: value for name, value in fault.items() if value is not None}
+    when = {name: given.pop(name) for name in ("provider", "model") if name in given}
+    times = {"times": given.pop("times")} if "times" in given else {}
+    return {"when": when, "fault": given, **times}
+
+
 class Double:
     """The providers' double of the shared stack, seen through the requests of one test only.
 
@@ -146,7 +154,8 @@ class Double:
         self.marker = f"marker-{uuid.uuid4().hex}"
 
     def fail(self, *faults: dict[str, Any]) -> None:
-        answer = self.client.put("/_double/faults", json={"faults": list(faults)})
+        """Sets rules of the scope `default`: faults, each with its `provider`, `model` and `times` in one."""
+        answer = self.client.put("/_double/script", json={"rules": [failing(fault) for fault in faults]})
         assert answer.status_code == 200, answer.text
 
     def calls(self, text: str | None = None) -> list[dict[str, Any]]:
@@ -161,7 +170,7 @@ def double(stack: Stack) -> Iterator[Double]:
     headers = {"Authorization": f"Bearer {stack.control_key}"}
     with httpx.Client(base_url=stack.simulator_url, headers=headers, timeout=30, trust_env=False) as client:
         yield Double(client)
-        client.delete("/_double/faults").raise_for_status()
+        client.delete("/_double/script").raise_for_status()
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from proxy.simulator.control import Control
 from proxy.simulator.journal import Entry, Journal
 from proxy.simulator.providers import anthropic, gemini, openai
 from proxy.simulator.providers.wire import Answer, Call, LimitState, Provider, ProviderError
-from proxy.simulator.refusals import BAD_SCOPE, NO_MATCH, own_words
-from proxy.simulator.replies.reply import Prompt, Reply, compose
+from proxy.simulator.replies import pacing
+from proxy.simulator.replies.reply import compose
 from proxy.simulator.replies.schema_instance import NoInstance
 from proxy.simulator.scopes import REQUEST_HEADER, SCOPE_HEADER, BadScope, Scope, Scopes
 from proxy.simulator.script import asked
@@ -41,6 +41,10 @@ GEMINI_PATH = re.compile(r"/gemini/v1(?:beta)?/models/([^/]+):(generateContent|s
 OPENAI: Provider = openai
 ANTHROPIC: Provider = anthropic
 GEMINI: Provider = gemini
+
+NO_MATCH = "double_no_match"
+BAD_SCOPE = "double_bad_scope"
+"""What the double itself refuses with: the provider's 400, with this as its code."""
 
 READING_SECONDS = 0.05  # between the last chunk of a stream that is cut and its end
 
@@ -125,6 +129,23 @@ class Simulator:
             return self.scopes.default, str(error)
 
 
+class Pace:
+    """When the events of a stream are due, from now on; being late with one does not put off the rest."""
+
+    def __init__(self, waits: list[float]) -> None:
+        self._waits = iter(waits)
+        self._due = time.monotonic()
+
+    def resume(self) -> None:
+        """Counts from now what is still to come, after a pause that was meant."""
+        self._due = max(self._due, time.monotonic())
+
+    def until_next(self) -> float:
+        """Seconds until the next event is due; none left or below 0: it is."""
+        self._due += next(self._waits, 0.0)
+        return self._due - time.monotonic()
+
+
 class Exchange:
     """One request to a provider and its answer, faults included."""
 
@@ -181,7 +202,7 @@ class Exchange:
 
     async def refuse(self, message: str, code: str) -> None:
         """The double's own refusal, as the provider's 400."""
-        await self.send_answer(own_words(self.provider.error(self.call, 400, None), message, code))
+        await self.send_answer(self.provider.error(self.call, 400, None, message=message, code=code))
 
     async def answer(self, verdict: Verdict, too_large: bool) -> bool:
         """Answers; whether the request was served as one without mistakes would be."""
@@ -194,40 +215,35 @@ class Exchange:
                 if await self.strike(fault):
                     return False
                 fault = None
-        result, reply = (self.error(413), None) if too_large else self.result(verdict)
+        result, tokens = (self.provider.error(self.call, 413, None), 0) if too_large else self.result(verdict)
+        timing = verdict.reply.timing if verdict.reply is not None else None
         if isinstance(result, list):
-            await self.send_stream(result, fault)
-        elif fault is not None and fault.kind == "malformed":
-            await self.send_answer(Answer(200, result.body[: len(result.body) // 2], result.content_type))
+            waits = pacing.schedule(timing, len(result), tokens) if timing is not None else None
+            await self.send_stream(result, fault, waits)
         else:
+            if timing is not None and result.status == 200:
+                await self.wait(pacing.whole(timing, tokens))
+            if fault is not None and fault.kind == "malformed":
+                result = Answer(200, result.body[: len(result.body) // 2], result.content_type)
             await self.send_answer(result, cut=fault is not None and fault.kind == "cut")
         return isinstance(result, list) or result.status == 200
 
-    def result(self, verdict: Verdict) -> tuple[Answer | list[bytes], Reply | None]:
-        """What the provider answers: in one piece, or the events of a stream; and the reply that it is made of."""
+    def result(self, verdict: Verdict) -> tuple[Answer | list[bytes], int]:
+        """What the provider answers, in one piece or the events of a stream, and the tokens in it."""
         provider, call = self.provider, self.call
         try:
             provider.authorise(call)
             prompt = provider.read(call)
-            reply = self.reply(prompt, verdict)
-            if call.stream:
-                return provider.stream(call, prompt, reply), reply
-            return provider.write(call, prompt, reply), reply
+            try:
+                reply = compose(prompt, verdict.reply)
+            except NoInstance as error:
+                raise provider.schema_error(prompt, str(error)) from error
+            written = provider.stream(call, prompt, reply) if call.stream else provider.write(call, prompt, reply)
+            return written, reply.completion_tokens
         except ProviderError as error:
-            return error.answer, None
+            return error.answer, 0
         except RecursionError:  # nested as deep as JSON may be, which no provider takes
-            return self.error(400), None
-
-    def reply(self, prompt: Prompt, verdict: Verdict) -> Reply:
-        try:
-            return compose(prompt)
-        except NoInstance as error:
-            raise self.provider.schema_error(prompt, str(error)) from error
-
-    def error(self, status: int, fault: Fault | None = None) -> Answer:
-        """The provider's own way to say `status`."""
-        retry_after = fault.retry_after if fault is not None else None
-        return self.provider.error(self.call, status, retry_after)
+            return provider.error(call, 400, None), 0
 
     # -- faults ------------------------------------------------------------------------------------------
 
@@ -237,10 +253,11 @@ class Exchange:
             await self.wait(fault.seconds)
             return False
         if fault.kind == "status" and fault.status is not None:
-            await self.send_answer(self.error(fault.status, fault))
+            said = self.provider.error(self.call, fault.status, fault.retry_after, fault.message)
+            await self.send_answer(said)
         elif fault.kind == "rate_limit" and self.limit is not None:
             reset = math.ceil(self.limit.reset_seconds)
-            await self.send_answer(self.provider.error(self.call, 429, reset))
+            await self.send_answer(self.provider.error(self.call, 429, reset, limit=self.limit))
         elif fault.kind == "hang":
             await self.wait(None)
         else:
@@ -262,31 +279,41 @@ class Exchange:
             await self.gone()
             return True
         status = fault.status or 500
-        malformed = fault.kind == "malformed"
-        last = self.provider.broken_event(self.call) if malformed else self.provider.error_event(self.call, status)
-        await self.send_events([last], last=True)
+        if fault.kind == "malformed":
+            last = self.provider.broken_event(self.call)
+        else:
+            last = self.provider.error_event(self.call, status, fault.message)
+        await self.send_body(last, chunks=1)
         return True
 
     # -- sending -----------------------------------------------------------------------------------------
 
-    async def send_stream(self, events: list[bytes], fault: Fault | None) -> None:
+    async def send_stream(self, events: list[bytes], fault: Fault | None, waits: list[float] | None) -> None:
         await self.start(200, self.provider.stream_type(self.call), [])
+        pace = Pace(waits) if waits is not None else None
         if fault is not None:
             # A stream is never let finish first: the last event stays out.
             before = fault.after_chunks if fault.after_chunks is not None else int(fault.kind == "cut")
             before = min(before, len(events) - 1)
-            await self.send_events(events[:before])
+            await self.send_events(events[:before], pace)
             if await self.strike_stream(fault):
                 return
+            if pace is not None:
+                pace.resume()
             events = events[before:]
-        await self.send_events(events, last=True)
+        await self.send_events(events, pace, last=True)
 
-    async def send_events(self, events: Sequence[bytes], last: bool = False) -> None:
+    async def send_events(self, events: Sequence[bytes], pace: Pace | None = None, last: bool = False) -> None:
         """Sends a stream's events; together where nothing sets them apart in time."""
-        if events or last:
-            await self.send_body(b"".join(events), more=not last)
-        if self.entry is not None:
-            self.entry.chunks += len(events)
+        if pace is None:
+            if events or last:
+                await self.send_body(b"".join(events), more=not last, chunks=len(events))
+            return
+        for number, event in enumerate(events, 1):
+            left = pace.until_next()
+            if left > 0:
+                await self.wait(left)
+            await self.send_body(event, more=not last or number < len(events), chunks=1)
 
     async def send_answer(self, answer: Answer, cut: bool = False) -> None:
         length = (b"content-length", b"%d" % len(answer.body))
@@ -300,16 +327,17 @@ class Exchange:
 
     async def start(self, status: int, content_type: bytes, extra: list[tuple[bytes, bytes]]) -> None:
         elapsed_ms = round((time.perf_counter() - self.began) * 1000)
-        headers = [(b"content-type", content_type), *extra, *self.provider.headers(self.call, elapsed_ms)]
+        headers = [(b"content-type", content_type), *extra, *self.provider.headers(self.call, elapsed_ms, self.limit)]
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if self.entry is not None:
             self.entry.status = status
             self.entry.first_byte_at = time.time()
         await self.send(start)
 
-    async def send_body(self, body: bytes, more: bool = False) -> None:
+    async def send_body(self, body: bytes, more: bool = False, chunks: int = 0) -> None:
         if self.entry is not None:
             self.entry.sent.append(body)
+            self.entry.chunks += chunks
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def wait(self, seconds: float | None) -> None:

@@ -20,6 +20,7 @@ MOST_WAIT = 60.0
 QUOTED = 50
 """Characters of a text in a call's repr."""
 
+
 class DoubleError(Exception):
     """The double did not do what it was asked. `problems` are the mistakes in a script: path, message, line."""
 
@@ -272,7 +273,9 @@ def last_user_text(request: Any) -> str:
         if isinstance(content, str):
             return content
         parts = content if isinstance(content, list) else []
-        text = " ".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+        text = " ".join(
+            part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+        )
         if text:
             return text
     return ""

@@ -7,6 +7,7 @@ as soon as the engine is installed and waits for the database only once it has i
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -24,7 +25,7 @@ from proxy.database.embedded import EmbeddedPostgres
 from proxy.database.engine import engine_environment, prepare_engine
 from proxy.database.migrations import Progress, masked_url, migrate
 from proxy.render.litellm import litellm_config, litellm_yaml
-from proxy.simulator import api_bases
+from proxy.simulator import aliases, api_bases
 from proxy.stack import ports
 from proxy.stack.mode import Asked, ModeChoice, check_master_key, choose_mode, without_providers
 from proxy.stack.service import Event, Service, ServiceSpec
@@ -207,7 +208,7 @@ class EmbeddedStack:
                         "--port",
                         str(self.plan.simulator_port),
                     ],
-                    environment=self._environment({secrets.CONTROL_KEY: self.plan.secrets[secrets.CONTROL_KEY]}),
+                    environment=self._environment(self._simulator_environment()),
                     is_ready=lambda: _answers(f"{self.plan.simulator_url}/healthz"),
                     stop_seconds=5,
                 )
@@ -260,6 +261,10 @@ class EmbeddedStack:
         hidden |= set(self.plan.secrets)
         base = {name: value for name, value in os.environ.items() if name not in hidden}
         return {**base, "PYTHONUNBUFFERED": "1", **extra, MARKER: str(self._state.root)}
+
+    def _simulator_environment(self) -> dict[str, str]:
+        names = {alias: (model.provider, model.upstream) for alias, model in self.plan.catalog.models.items()}
+        return {secrets.CONTROL_KEY: self.plan.secrets[secrets.CONTROL_KEY], aliases.VARIABLE: json.dumps(names)}
 
     def _gateway_environment(self) -> dict[str, str]:
         plan = self.plan

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.simulator.journal import Journal, message_texts, redacted
+from proxy.simulator.journal import Journal, Query, message_texts, redacted
 from tests.simulator.running import Double
 
 PATHS = {
@@ -29,7 +29,8 @@ def test_an_entry(double: Double) -> None:
     [entry] = double.journal()
     after = time.time()
     assert set(entry) == {
-        "seq", "provider", "model", "started_at", "ended_at", "stream", "status", "outcome", "request", "headers",
+        "seq", "scope", "request_id", "attempt", "provider", "api", "model", "alias", "stream", "rule", "outcome",
+        "status", "started_at", "first_byte_at", "ended_at", "request", "headers", "response",
     }  # fmt: skip
     assert (entry["provider"], entry["model"], entry["stream"]) == ("openai", "gpt-4o", False)
     assert (entry["status"], entry["outcome"]) == (200, "ok")
@@ -63,7 +64,7 @@ def test_since_and_clear(double: Double) -> None:
     numbers = [entry["seq"] for entry in double.journal()]
     assert numbers == list(range(numbers[0], numbers[0] + 3))
     assert [entry["seq"] for entry in double.journal(since=numbers[1])] == numbers[2:]
-    assert double.control.delete("/journal").json() == {"entries": []}
+    assert double.control.delete("/journal").json() == {"entries": [], "last": numbers[-1]}
     ask(double, "four")
     assert [entry["seq"] for entry in double.journal()] == [numbers[-1] + 1]
 
@@ -126,17 +127,21 @@ def test_a_client_that_leaves_while_it_is_delayed(double: Double) -> None:
     assert entry["status"] is None
 
 
+def kept(journal: Journal) -> list[int]:
+    return [entry.seq for entry in journal.find(Query())]
+
+
 def test_the_ring_is_bounded() -> None:
     by_count = Journal(most_entries=3)
     for _ in range(5):
-        by_count.keep_body(by_count.begin("openai", []), b"{}")
-    assert [entry["seq"] for entry in by_count.entries()] == [3, 4, 5]
+        by_count.keep_request(by_count.begin("default", "openai", "chat", []), b"{}")
+    assert kept(by_count) == [3, 4, 5]
     by_size = Journal(most_bytes=100)
     for _ in range(5):
-        by_size.keep_body(by_size.begin("openai", []), b'"' + b"x" * 38 + b'"')
-    assert [entry["seq"] for entry in by_size.entries()] == [4, 5]
-    by_size.keep_body(by_size.begin("openai", []), b"x" * 1000)
-    assert [entry["seq"] for entry in by_size.entries()] == [6]
+        by_size.keep_request(by_size.begin("default", "openai", "chat", []), b'"' + b"x" * 38 + b'"')
+    assert kept(by_size) == [4, 5]
+    by_size.keep_request(by_size.begin("default", "openai", "chat", []), b"x" * 1000)
+    assert kept(by_size) == [6]
 
 
 def test_redaction_goes_deep() -> None:

@@ -28,7 +28,7 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
 def test_a_hanging_request_does_not_keep_it_up() -> None:
     process = start(key=None)
     url = f"http://127.0.0.1:{port_of(process)}"
-    httpx.put(f"{url}/_double/faults", json={"faults": [{"kind": "hang"}]})
+    httpx.put(f"{url}/_double/script", json={"rules": [{"fault": "hang"}]})
     failures: list[Exception] = []
 
     def ask() -> None:
@@ -88,11 +88,11 @@ def test_a_chosen_port() -> None:
         process.communicate(timeout=10)
 
 
-def test_it_imports_neither_litellm_nor_the_rest_of_the_proxy() -> None:
+def test_of_the_rest_of_the_proxy_it_imports_only_how_yaml_is_read() -> None:
     program = (
         "import sys, proxy.simulator.__main__ as m; m.tokens.encoding(); "
         "print([n for n in sys.modules if n.split('.')[0] == 'litellm' or "
-        "(n.startswith('proxy.') and not n.startswith('proxy.simulator'))])"
+        "(n.startswith('proxy.') and not n.startswith(('proxy.simulator', 'proxy.catalog')))])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

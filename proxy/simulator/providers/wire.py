@@ -53,15 +53,6 @@ class Answer:
     headers: Headers = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class LimitState:
-    """How a rate limit stands: `limit` requests a window, `remaining` of them, until it resets."""
-
-    limit: int
-    remaining: int
-    reset_seconds: float
-
-
 class ProviderError(Exception):
     """The provider refuses the request; `answer` is how it says so."""
 
