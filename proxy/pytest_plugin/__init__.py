@@ -98,7 +98,8 @@ def pytest_runtest_makereport(
     if double is None:
         return report
     if report.failed:
-        report.sections.append((f"llm_double, scope {double.scope}", double.story()))
+        is_told = call.excinfo is not None and getattr(call.excinfo.value, "lists_calls", False)
+        report.sections.append((f"llm_double, scope {double.scope}", double.story(calls=not is_told)))
         del item.stash[_DOUBLE]  # said once
     elif call.when == "call" and report.passed and (unused := double.unused()):
         report.sections.append(("llm_double", "\n".join(f"never used: {line}" for line in unused)))

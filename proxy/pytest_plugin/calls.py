@@ -37,6 +37,12 @@ CHOICES: dict[str, Callable[[Call, Any], bool]] = {
 text of the user's; `request` is the gateway's call id."""
 
 
+class Unexpected(AssertionError):
+    """The calls are not what they should be. The message lists them."""
+
+    lists_calls = True
+
+
 class TestCalls(Calls):
     """Calls upstream in the order in which they began, as they were when asked for; `wait_for` asks again.
 
@@ -64,7 +70,7 @@ class TestCalls(Calls):
         while (missing := number - sum(call.ended_at is not None for call in found)) > 0:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise AssertionError(
+                raise Unexpected(
                     f"waited {timeout:g} s for {_count(number)}{self._chosen()} to end: "
                     f"{number - missing} did\n{found.journal()}"
                 )
@@ -78,7 +84,7 @@ class TestCalls(Calls):
         """Fails unless there were exactly so many."""
         __tracebackhide__ = True
         if len(self) != number:
-            raise AssertionError(f"expected {_count(number)}{self._chosen()}, but got {len(self)}\n{self.journal()}")
+            raise Unexpected(f"expected {_count(number)}{self._chosen()}, but got {len(self)}\n{self.journal()}")
         return self
 
     def assert_models(self, *models: str) -> TestCalls:
@@ -87,7 +93,7 @@ class TestCalls(Calls):
         fits = [CHOICES["model"](call, model) for call, model in zip(self, models, strict=False)]
         if len(self) != len(models) or not all(fits):
             expected, got = (", ".join(map(str, names)) or "none" for names in (models, self.models))
-            raise AssertionError(
+            raise Unexpected(
                 f"expected calls of these models{self._chosen()}, in this order:\n  {expected}\n"
                 f"but got calls of:\n  {got}\n{self.journal()}"
             )
@@ -110,7 +116,7 @@ class TestCalls(Calls):
         lines = ["the calls were:" if not self._which else "the calls were (> marks those chosen):"]
         for number, call in enumerate(self._all, 1):
             mark = ">" if call.seq in chosen else " "
-            head = f"{mark} {number:>2}  +{call.started_at - began:5.2f} s  {name_of(call):<{width}}  "
+            head = f"{mark} {number:>2}  +{call.started_at - began:.2f} s  {name_of(call):<{width}}  "
             lines.append(head + asked_of(call))
             lines.append(" " * len(head) + answered_of(call))
         return "\n".join(lines)

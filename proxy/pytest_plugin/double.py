@@ -76,7 +76,7 @@ class LlmDouble:
         self._folders = folders
         self._strict = False
         self._placed: list[Placed] = []
-        self._story: str | None = None
+        self._story: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"<llm_double at {self.url}, scope {self.scope}>"
@@ -212,18 +212,18 @@ class LlmDouble:
         """The test's own rules that took no call."""
         return [f"{placed.written} ({placed.where})" for placed, used in self.uses().items() if not used]
 
-    def story(self) -> str:
+    def story(self, *, calls: bool = True) -> str:
         """The script and the calls, for whoever reads why the test failed."""
-        if self._story is not None:
-            return self._story
-        try:
-            return f"{self._told_script()}\n{self.calls.journal()}"
-        except DoubleError as error:
-            return f"the double does not answer: {error}"
+        if self._story is None:
+            try:
+                self._story = (self._told_script(), self.calls.journal())
+            except DoubleError as error:
+                return f"the double does not answer: {error}"
+        return "\n".join(self._story if calls else self._story[:1])
 
     def close(self) -> None:
         """Forgets the scope; the story stays."""
-        self._story = self.story()
+        self.story()
         self._client.forget()
 
     def _told_script(self) -> str:

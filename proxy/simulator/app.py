@@ -46,7 +46,7 @@ NO_MATCH = "double_no_match"
 BAD_SCOPE = "double_bad_scope"
 """What the double itself refuses with: the provider's 400, with this as its code."""
 
-READING_SECONDS = 0.05  # between the last chunk of a stream that is cut and its end
+READING_SECONDS = 0.5  # for a busy client to read the last chunk of a stream before it is cut
 
 
 class ClientGone(Exception):

@@ -48,7 +48,7 @@ def test_a_slow_answer_is_the_same_answer(assistant, llm_double):
     llm_double.reply(TEXT, timing={"first_token": "200ms", "tokens_per_second": 100})
     assert "".join(assistant.stream("Lisbon?")) == TEXT
     call = llm_double.calls.wait_for(1).last
-    assert call.first_byte_at - call.started_at >= 0.2
+    assert call.ended_at - call.started_at >= 0.2
 
 
 def test_a_model_without_fallback_that_fails(llm_double):

@@ -14,6 +14,8 @@ from travel import tools
 
 MODEL = "gpt-5-mini"
 ROUNDS = 4
+AT_ONCE = {"x-litellm-num-retries": "0"}
+"""A customer is waiting: the gateway shall go on to the next model at once rather than try the same one again."""
 SYSTEM = "You are a travel assistant. Use the tools for facts."
 
 
@@ -57,11 +59,7 @@ class Assistant:
 
     def __init__(self, model: str = MODEL, *, patience: int = 2) -> None:
         self.model = model
-        # A customer is waiting: the gateway shall go on to the next model at once rather than try again.
-        self._settings: dict[str, Any] = {
-            "max_retries": patience,
-            "default_headers": {"x-litellm-num-retries": "0"},
-        }
+        self._settings: dict[str, Any] = {"max_retries": patience, "default_headers": AT_ONCE}
 
     def ask(self, question: str) -> Answer:
         """Answers with the help of the tools. Raises Unavailable."""
@@ -108,7 +106,9 @@ class Assistant:
         )
         message = completion.choices[0].message
         if message.parsed is None:
-            raise Refused(message.refusal or "")
+            # LiteLLM keeps a refusal among what is the provider's own.
+            given = (message.model_extra or {}).get("provider_specific_fields") or {}
+            raise Refused(message.refusal or given.get("refusal", ""))
         return message.parsed
 
     async def compare(self, cities: list[str]) -> dict[str, str]:

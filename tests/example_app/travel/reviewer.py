@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anthropic
 
-from travel.assistant import Itinerary
+from travel.assistant import AT_ONCE, Itinerary
 
 MODEL = "claude-sonnet-4"
 
@@ -13,7 +13,7 @@ async def review(itinerary: Itinerary) -> str:
     """What Claude says of it, streamed and put together."""
     stops = ", ".join(f"{stop.nights} nights in {stop.city}" for stop in itinerary.stops)
     async with (
-        anthropic.AsyncAnthropic(max_retries=0) as client,
+        anthropic.AsyncAnthropic(max_retries=0, default_headers=AT_ONCE) as client,
         client.messages.stream(
             model=MODEL,
             max_tokens=200,
