@@ -1,4 +1,5 @@
-"""All of LiteLLM's internals the gateway leans on, in one place: what to look at when LiteLLM is upgraded.
+"""All of LiteLLM's internals the gateway leans on, in one place: what to look at when LiteLLM is upgraded, with
+mends.py, which puts right what it does wrong.
 
 Every function here needs LiteLLM's proxy imported and started. Used by app.py.
 """

@@ -12,7 +12,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,10 +21,12 @@ from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Connected
 
 from proxy.simulator.aliases import Aliases
+from proxy.simulator.cassettes.play import play
+from proxy.simulator.cassettes.replay import Miss, Player
 from proxy.simulator.control import Control
 from proxy.simulator.journal import Entry, Journal
-from proxy.simulator.providers import anthropic, gemini, openai
-from proxy.simulator.providers.wire import Answer, Call, LimitState, Provider, ProviderError
+from proxy.simulator.providers import anthropic, anthropic_threads, gemini, openai, openai_responses
+from proxy.simulator.providers.wire import Answer, Call, Headers, LimitState, Provider, ProviderError
 from proxy.simulator.replies import pacing
 from proxy.simulator.replies.reply import compose
 from proxy.simulator.replies.schema_instance import NoInstance
@@ -36,14 +39,17 @@ from proxy.simulator.server import Connection
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""
 
+RESPONSE_PATH = re.compile(r"/openai/v1/responses/([^/]+)")
 GEMINI_PATH = re.compile(r"/gemini/v1(?:beta)?/models/([^/]+):(generateContent|streamGenerateContent)")
 
 OPENAI: Provider = openai
+RESPONSES: Provider = openai_responses
 ANTHROPIC: Provider = anthropic
 GEMINI: Provider = gemini
 
 NO_MATCH = "double_no_match"
 BAD_SCOPE = "double_bad_scope"
+CASSETTE_MISS = "double_cassette_miss"
 """What the double itself refuses with: the provider's 400, with this as its code."""
 
 READING_SECONDS = 0.5  # for a busy client to read the last chunk of a stream before it is cut
@@ -68,12 +74,17 @@ class Simulator:
         path, post = connected["path"], connected["method"] == "POST"
         if post and path == "/openai/v1/chat/completions":
             await self._provider_call(OPENAI, "chat", connected, receive, send)
+        elif post and path == "/openai/v1/responses":
+            await self._provider_call(RESPONSES, "responses", connected, receive, send)
         elif post and path == "/anthropic/v1/messages":
             await self._provider_call(ANTHROPIC, "messages", connected, receive, send)
         elif post and GEMINI_PATH.fullmatch(path):
             await self._provider_call(GEMINI, "generateContent", connected, receive, send)
         elif not post and path == "/openai/v1/models":
-            await Exchange(OPENAI, connected, receive, send).list_models()
+            await Exchange(OPENAI, connected, receive, send).look_up(openai.models)
+        elif connected["method"] in openai_responses.LOOK_UPS and (found := RESPONSE_PATH.fullmatch(path)):
+            look_up = partial(openai_responses.LOOK_UPS[connected["method"]], found[1])
+            await Exchange(RESPONSES, connected, receive, send).look_up(look_up)
         else:
             await self._control(connected, receive, send)
 
@@ -98,6 +109,8 @@ class Simulator:
             aliases = self.scopes.aliases.get((provider.NAME, call.model or ""), ())
             entry.model, entry.alias, entry.stream = call.model, aliases[0] if aliases else None, call.stream
             self.journal.keep_request(entry, call.raw)
+            if api == "messages":
+                anthropic_threads.resume(call)
             if refused is not None:
                 await exchange.refuse(refused, BAD_SCOPE)
                 return
@@ -107,6 +120,10 @@ class Simulator:
                 verdict = scope.book.take(seen)
                 if verdict.taker is not None:
                     entry.rule = verdict.taker.label
+                elif (player := scope.player) is not None:
+                    if await exchange.replay(player, api):
+                        outcome = "replay"
+                    return
                 elif scope.book.strict:
                     entry.outcome = "no match"
                     await exchange.refuse(scope.unmatched(seen), NO_MATCH)
@@ -161,10 +178,11 @@ class Exchange:
         self.connection: Connection = connected["state"]["connection"]
         self.limit: LimitState | None = None
 
-    async def list_models(self) -> None:
+    async def look_up(self, find: Callable[[], Answer]) -> None:
+        """Answers what asks no model."""
         try:
-            openai.authorise(self.call)
-            await self.send_answer(openai.models())
+            self.provider.authorise(self.call)
+            await self.send_answer(find())
         except ProviderError as error:
             await self.send_answer(error.answer)
 
@@ -203,6 +221,20 @@ class Exchange:
     async def refuse(self, message: str, code: str) -> None:
         """The double's own refusal, as the provider's 400."""
         await self.send_answer(self.provider.error(self.call, 400, None, message=message, code=code))
+
+    async def replay(self, player: Player, api: str) -> bool:
+        """Answers from a cassette; whether the request is in it."""
+        try:
+            recorded = player.take(self.provider.NAME, api, self.call)
+        except Miss as miss:
+            if self.entry is not None:
+                self.entry.outcome = "no match"
+            await self.refuse(str(miss), CASSETTE_MISS)
+            return False
+        if self.entry is not None:
+            self.entry.outcome = "replay"
+        await play(self, recorded, paced=player.timing == "recorded")
+        return True
 
     async def answer(self, verdict: Verdict, too_large: bool) -> bool:
         """Answers; whether the request was served as one without mistakes would be."""
@@ -294,7 +326,7 @@ class Exchange:
         if fault is not None:
             # A stream is never let finish first: the last event stays out.
             before = fault.after_chunks if fault.after_chunks is not None else int(fault.kind == "cut")
-            before = min(before, len(events) - 1)
+            before = self.call.sent = min(before, len(events) - 1)
             await self.send_events(events[:before], pace)
             if await self.strike_stream(fault):
                 return
@@ -325,9 +357,15 @@ class Exchange:
         self.connection.close()
         await self.gone()
 
-    async def start(self, status: int, content_type: bytes, extra: list[tuple[bytes, bytes]]) -> None:
+    async def start(self, status: int, content_type: bytes, extra: Headers) -> None:
+        await self.send_start(status, [(b"content-type", content_type), *extra, *self.own_headers()])
+
+    def own_headers(self) -> Headers:
+        """What the provider's every answer carries beside its content type."""
         elapsed_ms = round((time.perf_counter() - self.began) * 1000)
-        headers = [(b"content-type", content_type), *extra, *self.provider.headers(self.call, elapsed_ms, self.limit)]
+        return self.provider.headers(self.call, elapsed_ms, self.limit)
+
+    async def send_start(self, status: int, headers: Headers) -> None:
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if self.entry is not None:
             self.entry.status = status

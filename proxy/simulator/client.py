@@ -9,6 +9,7 @@ simulator itself. What the pytest plugin, the command line and tests talk to the
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
@@ -206,6 +207,23 @@ class DoubleClient:
 
         return Calls(self._entries(self._call("GET", "/journal", params=query)), again)
 
+    def follow(self, since: int | None = None) -> Iterator[Call]:
+        """Each call as it ends, for as long as it is asked; with `since`, first those after that number."""
+        query = {} if since is None else {"since": since}
+        kind = ""
+        try:
+            with self._http.stream("GET", "/events", params=query, timeout=None) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self._refusal(answer)
+                for line in answer.iter_lines():
+                    if line.startswith("event: "):
+                        kind = line[7:]
+                    elif line.startswith("data: ") and kind == "ended":
+                        yield Call(json.loads(line[6:])["entry"])
+        except httpx.HTTPError as error:
+            raise DoubleError(0, f"{self.url}: the events broke off ({type(error).__name__} {error})") from None
+
     def clear_calls(self) -> None:
         """Forgets the calls so far."""
         self._call("DELETE", "/journal")
@@ -241,12 +259,16 @@ class DoubleClient:
             raise DoubleError(0, f"{method} {self.url}/_double{path}: {type(error).__name__} {error}") from None
         if answer.is_success:
             return answer.json()
+        raise self._refusal(answer)
+
+    @staticmethod
+    def _refusal(answer: httpx.Response) -> DoubleError:
         try:
             said = answer.json()["error"]
             message, problems = str(said["message"]), said.get("problems") or ()
         except (ValueError, KeyError, TypeError, AttributeError):
             message, problems = answer.text[:500], ()
-        raise DoubleError(answer.status_code, message, problems)
+        return DoubleError(answer.status_code, message, problems)
 
     @staticmethod
     def _shown(answer: Any) -> dict[str, Any]:

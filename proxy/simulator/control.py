@@ -1,13 +1,14 @@
-"""The control calls under `/_double/`: scripts, journal, events and scopes, by HTTP, keyed; and `/healthz`, without a
-key. Each is about one scope, named by `?scope=` or the header x-double-scope, else `default`.
+"""The control calls under `/_double/`: scripts, cassettes, journal, events and scopes, by HTTP, keyed; and `/healthz`,
+without a key. Each is about one scope, named by `?scope=` or the header x-double-scope, else `default`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from starlette.applications import Starlette
@@ -17,12 +18,16 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from proxy.catalog.source import Source
+from proxy.simulator.cassettes.load import CassetteError, read
+from proxy.simulator.cassettes.replay import MATCHES, TIMINGS, Player
 from proxy.simulator.journal import ALL_SCOPES, Event, Query
 from proxy.simulator.scopes import DEFAULT, BadScope, Scope, Scopes
 from proxy.simulator.script.load import ScriptError, read_json, read_yaml, rules_of, script_of
 
 MOST_BYTES = 1024 * 1024
 """The largest body of a control call."""
+MOST_CASSETTE_BYTES = 64 * 1024 * 1024
+"""The largest cassette."""
 MOST_WAIT = 60.0
 """Seconds that a call may wait for requests."""
 PING_SECONDS = 15.0
@@ -32,11 +37,14 @@ MOST_DIGITS = 15
 PATHS = (
     "/_double/script",
     "/_double/rules",
+    "/_double/cassette",
     "/_double/journal",
     "/_double/events",
     "/_double/scopes",
     "/healthz",
 )
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 class Refused(Exception):
@@ -62,6 +70,7 @@ class Control:
                 Route("/_double/script", self.script, methods=["GET", "PUT", "DELETE"]),
                 Route("/_double/rules", self.add_rules, methods=["POST"]),
                 Route("/_double/rules/{id}", self.remove_rule, methods=["DELETE"]),
+                Route("/_double/cassette", self.cassette, methods=["GET", "PUT", "DELETE"]),
                 Route("/_double/journal", self.journal, methods=["GET", "DELETE"]),
                 Route("/_double/events", self.events, methods=["GET"]),
                 Route("/_double/scopes", self.list_scopes, methods=["GET"]),
@@ -71,7 +80,8 @@ class Control:
             exception_handlers={
                 Refused: _refused,
                 BadScope: _refused,
-                ScriptError: _bad_script,
+                ScriptError: _bad_file,
+                CassetteError: _bad_file,
                 HTTPException: _no_route,
             },
         )
@@ -105,6 +115,24 @@ class Control:
             raise Refused(404, f"scope '{scope.name}' has no rule with the id {given!r}")
         self._journal.script_changed(scope.name)
         return _json(_shown(scope))
+
+    # -- cassettes ---------------------------------------------------------------------------------------
+
+    async def cassette(self, request: Request) -> Response:
+        self.authorise(request)
+        scope = self.scope(request, keep=request.method == "PUT")
+        if request.method == "PUT":
+            match = _one_of(request, "match", MATCHES)
+            timing = _one_of(request, "timing", TIMINGS)
+            raw = await _raw(request, MOST_CASSETTE_BYTES)
+            # Reading it takes long enough to keep others waiting.
+            cassette = await asyncio.to_thread(read, raw)
+            scope.cassette = Player(cassette, match=match, timing=timing, file=request.query_params.get("file"))
+        elif request.method == "DELETE":
+            scope.cassette = None
+        if request.method != "GET":
+            self._journal.script_changed(scope.name)
+        return _json(_shown_cassette(scope))
 
     # -- journal -----------------------------------------------------------------------------------------
 
@@ -205,14 +233,37 @@ def _shown(scope: Scope) -> dict[str, Any]:
     return {"scope": scope.name, **scope.book.shown()}
 
 
+def _shown_cassette(scope: Scope) -> dict[str, Any]:
+    player = scope.player
+    if player is None:
+        return {"scope": scope.name, "inherited": False, "exchanges": None}
+    return {"scope": scope.name, "inherited": scope.cassette is None, **player.shown()}
+
+
+async def _raw(request: Request, most: int = MOST_BYTES) -> bytes:
+    """The body. Raises Refused."""
+    parts, size = [], 0
+    async for part in request.stream():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise Refused(413, f"the body is larger than {most} bytes")
+    return b"".join(parts)
+
+
 async def _body(request: Request) -> Source:
     """The body as data, read as its content type says. Raises Refused or ScriptError."""
-    raw = b""
-    async for part in request.stream():
-        raw += part
-        if len(raw) > MOST_BYTES:
-            raise Refused(413, f"the body is larger than {MOST_BYTES} bytes")
+    raw = await _raw(request)
     return read_yaml(raw) if "yaml" in request.headers.get("content-type", "") else read_json(raw)
+
+
+def _one_of(request: Request, name: str, known: Sequence[_Choice]) -> _Choice:
+    """The choice that the call makes, the first where it makes none."""
+    given = request.query_params.get(name, known[0])
+    for one in known:
+        if given == one:
+            return one
+    raise Refused(400, f"{name}: must be one of {', '.join(known)}, not {given!r}")
 
 
 def _whole(request: Request, name: str, low: int) -> int:
@@ -245,9 +296,9 @@ async def _refused(_: Request, error: Exception) -> Response:
     return _error(error.status if isinstance(error, Refused) else 400, str(error))
 
 
-async def _bad_script(_: Request, error: Exception) -> Response:
+async def _bad_file(_: Request, error: Exception) -> Response:
     problems = []
-    if isinstance(error, ScriptError):
+    if isinstance(error, (ScriptError, CassetteError)):
         for one in error.problems:
             line = {"line": one.line} if one.line else {}
             problems.append({"path": one.path, "message": one.message, **line})

@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from proxy.simulator.cassettes.replay import Player
 from proxy.simulator.journal import Journal
 from proxy.simulator.script.asked import Asked
 from proxy.simulator.script.book import Book
 
 DEFAULT = "default"
+PROBES = "probes"
+"""The scope of the gateway's own health probes. It inherits no cassette: nobody records them."""
 SCOPE_HEADER = b"x-double-scope"
 REQUEST_HEADER = b"x-double-request"
 NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -34,16 +37,30 @@ class BadScope(ValueError):
 
 
 class Scope:
-    def __init__(self, name: str, book: Book) -> None:
+    """`base` is the scope `default`, None for that one itself. `cassette` is its own; `player` the one in force."""
+
+    def __init__(self, name: str, book: Book, base: Scope | None = None) -> None:
         self.name = name
         self.book = book
-        self.cassette: Any = None
+        self.cassette: Player | None = None
         self.calls = 0
+        self._base = base if name != PROBES else None
+        self._inherited: tuple[Player, Player] | None = None
 
     @property
     def is_bare(self) -> bool:
         """Whether every request is answered as if there were no scripts."""
-        return self.cassette is None and self.book.is_bare
+        return self.cassette is None and self.book.is_bare and (self._base is None or self._base.cassette is None)
+
+    @property
+    def player(self) -> Player | None:
+        """What answers where no rule does: the scope's own cassette, else that of `default`, played by itself here."""
+        base = self._base.cassette if self._base is not None and self.book.inherit else None
+        if self.cassette is not None or base is None:
+            return self.cassette
+        if self._inherited is None or self._inherited[0] is not base:
+            self._inherited = (base, base.afresh())
+        return self._inherited[1]
 
     def unmatched(self, asked: Asked) -> str:
         """What a strict scope says to a request that no rule took."""
@@ -109,7 +126,7 @@ class Scopes:
         ]
 
     def _new(self, name: str) -> Scope:
-        return Scope(name, Book(self.default.book, self._clock, self._numbers))
+        return Scope(name, Book(self.default.book, self._clock, self._numbers), self.default)
 
     def _make_room(self) -> None:
         for name, scope in self._scopes.items():

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.catalog import Catalog, load_catalog
+from proxy.catalog import Catalog, Provider, load_catalog
 from proxy.render.litellm import litellm_config, litellm_environment, litellm_yaml
 
 DOUBLE = {
@@ -157,6 +157,26 @@ def test_live_requests_go_to_the_providers_whatever_the_environment_says() -> No
         "anthropic": "https://api.anthropic.com",
         "gemini": "https://generativelanguage.googleapis.com/v1beta",
     }
+
+
+def test_live_requests_go_to_the_base_url_of_the_file() -> None:
+    catalog = load_catalog()
+    google = Provider(api="gemini", key_env="GEMINI_API_KEY", base_url="https://llm.example.com/google/v1beta/")
+    changed = catalog.model_copy(update={"providers": {**catalog.providers, "google": google}})
+    bases = {alias: d["litellm_params"]["api_base"] for alias, d in deployments(litellm_config(changed)).items()}
+    assert bases["gemini-2.5-pro"] == bases["gemini-2.0-flash"] == "https://llm.example.com/google/v1beta"
+    assert bases["gpt-4o"] == "https://api.openai.com/v1"
+
+
+def test_a_double_stands_in_whatever_the_base_url() -> None:
+    catalog = load_catalog()
+    elsewhere = {
+        name: provider.model_copy(update={"base_url": "https://llm.example.com/v1"})
+        for name, provider in catalog.providers.items()
+    }
+    changed = catalog.model_copy(update={"providers": elsewhere})
+    for deployment in litellm_config(changed, api_bases=DOUBLE)["model_list"]:
+        assert deployment["litellm_params"]["api_base"].startswith("http://127.0.0.1:9/")
 
 
 @pytest.mark.parametrize(

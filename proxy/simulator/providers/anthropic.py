@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from proxy.simulator.providers import anthropic_threads
 from proxy.simulator.providers.anthropic_errors import broken_event as broken_event
 from proxy.simulator.providers.anthropic_errors import error as error
 from proxy.simulator.providers.anthropic_errors import error_event as error_event
@@ -53,6 +54,7 @@ def authorise(call: Call) -> None:
 
 
 def read(call: Call) -> Prompt:
+    anthropic_threads.check(call)
     body = check(call)
     model: str = body["model"]
     if not model.startswith("claude-"):
@@ -62,7 +64,7 @@ def read(call: Call) -> Prompt:
     results = _results(messages[-1])
     return Prompt(
         model=model,
-        key=request_key(model, body, call.raw),
+        key=request_key(model, _without_thread(body), call.raw),
         last_text=next((text for m in reversed(messages) if m["role"] == "user" and (text := _text(m["content"]))), ""),
         prompt_tokens=prompt_tokens(body),
         limit=body["max_tokens"],
@@ -73,6 +75,11 @@ def read(call: Call) -> Prompt:
         results=results,
         thinking=is_thinking(body, after_tools=bool(results)),
     )
+
+
+def _without_thread(body: dict[str, Any]) -> dict[str, Any]:
+    """The same conversation gets the same reply, whether it is kept here or sent whole."""
+    return {name: value for name, value in body.items() if name != "thread"} if "thread" in body else body
 
 
 def _text(content: Any) -> str:
@@ -106,17 +113,24 @@ def _schema(body: dict[str, Any]) -> Any:
 
 def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
     choice = reply.choices[0]
-    body = _message(call, prompt, reply, _content(call, prompt, choice), reply.completion_tokens)
+    content = _content(call, prompt, choice)
+    if "thread" in call.body:
+        anthropic_threads.keep(call.body, _id(call), content)
+    body = _message(call, prompt, reply, content, reply.completion_tokens)
     body.update(_ended(choice))
     body["usage"].update(_details(choice))
     return Answer(200, dumps(body))
+
+
+def _id(call: Call) -> str:
+    return "msg_01" + identifier(call.request_id.encode(), "reply", 22)
 
 
 def _message(call: Call, prompt: Prompt, reply: Reply, content: list[dict[str, Any]], output: int) -> dict[str, Any]:
     """A message that has not ended."""
     return {
         "model": prompt.model,
-        "id": "msg_01" + identifier(call.request_id.encode(), "reply", 22),
+        "id": _id(call),
         "type": "message",
         "role": "assistant",
         "content": content,
@@ -180,6 +194,8 @@ def _tool_use(prompt: Prompt, use: ToolUse, number: int) -> dict[str, Any]:
 
 def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     choice = reply.choices[0]
+    if "thread" in call.body:
+        anthropic_threads.keep(call.body, _id(call), _content(call, prompt, choice))
     events = [_event("message_start", message=_message(call, prompt, reply, [], 1))]
     for index, (block, deltas) in enumerate(_blocks(call, prompt, choice)):
         events.append(_event("content_block_start", index=index, content_block=block))

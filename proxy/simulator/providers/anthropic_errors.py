@@ -18,6 +18,7 @@ from proxy.simulator.providers.wire import (
     bad_gateway_page,
     dumps,
     retry_headers,
+    schema_of_tool,
 )
 from proxy.simulator.replies.reply import Prompt
 
@@ -98,7 +99,8 @@ def _limit(name: str, limit: int, remaining: int, reset: int) -> Headers:
 
 
 def schema_error(prompt: Prompt, reason: str) -> ProviderError:
-    where = "tools.0.custom.input_schema" if prompt.tool is not None else "output_config.format.schema"
+    of_tool = schema_of_tool(prompt) is not None
+    where = "tools.0.custom.input_schema" if of_tool else "output_config.format.schema"
     return ProviderError(Answer(400, dumps(refusal(None, "invalid_request_error", f"{where}: {reason}"))))
 
 

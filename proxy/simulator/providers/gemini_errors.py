@@ -14,6 +14,7 @@ from proxy.simulator.providers.wire import (
     bad_gateway_page,
     dumps,
     retry_headers,
+    schema_of_tool,
 )
 from proxy.simulator.replies.reply import Prompt
 
@@ -95,7 +96,8 @@ def headers(_call: Call, elapsed_ms: int, limit: LimitState | None = None) -> He
 
 
 def schema_error(prompt: Prompt, reason: str) -> ProviderError:
-    where = "tools[0].function_declarations[0].parameters" if prompt.tool else "generation_config.response_schema"
+    of_tool = schema_of_tool(prompt) is not None
+    where = "tools[0].function_declarations[0].parameters" if of_tool else "generation_config.response_schema"
     return refuse(f"* GenerateContentRequest.{where}: {reason}\n")
 
 

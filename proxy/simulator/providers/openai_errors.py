@@ -16,6 +16,7 @@ from proxy.simulator.providers.wire import (
     event,
     kind,
     retry_headers,
+    schema_of_tool,
 )
 from proxy.simulator.replies.reply import Prompt
 
@@ -102,14 +103,20 @@ def wrong_value(param: str, value: Any, supported: tuple[str, ...]) -> ProviderE
 
 
 def headers(call: Call, elapsed_ms: int, limit: LimitState | None = None) -> Headers:
-    state = limit or call.limit or USUAL
+    state = limit or call.limit
     return [
         (b"x-request-id", b"req_" + call.request_id.encode()),
         (b"openai-processing-ms", b"%d" % elapsed_ms),
+        *(USUAL_REQUESTS if state is None else _requests(state)),
+        *LIMITS,
+    ]
+
+
+def _requests(state: LimitState) -> Headers:
+    return [
         (b"x-ratelimit-limit-requests", b"%d" % state.limit),
         (b"x-ratelimit-remaining-requests", b"%d" % state.remaining),
         (b"x-ratelimit-reset-requests", duration(state.reset_seconds).encode()),
-        *LIMITS,
     ]
 
 
@@ -122,9 +129,13 @@ def duration(seconds: float) -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes or hours else "") + f"{round(rest, 3):g}s"
 
 
+USUAL_REQUESTS = _requests(USUAL)
+
+
 def schema_error(prompt: Prompt, reason: str) -> ProviderError:
-    if prompt.tool is not None:
-        message, param = f"Invalid schema for function '{prompt.tool.name}': {reason}", "tools[0].function.parameters"
+    tool = schema_of_tool(prompt)
+    if tool is not None:
+        message, param = f"Invalid schema for function '{tool.name}': {reason}", "tools[0].function.parameters"
         return refuse(message, param, "invalid_function_parameters")
     return refuse(f"Invalid schema for response_format: {reason}", "response_format")
 
@@ -144,22 +155,23 @@ def error(
     if status == 429:
         reset = USUAL.reset_seconds if retry_after is None else retry_after
         call.limit = limit = limit or LimitState(USUAL.limit, 0, reset)
-    return Answer(status, dumps(_error(call, status, message, limit, code)), headers=extra)
+    return Answer(status, dumps({"error": error_fields(call, status, message, limit, code)}), headers=extra)
 
 
-def _error(
+def error_fields(
     call: Call, status: int, message: str | None, limit: LimitState | None = None, code: str | None = None
 ) -> dict[str, Any]:
+    """What is in the error for `status`."""
     unlisted = ERRORS[500] if status > 500 else ERRORS[400]
     usual, type_, usual_code = ERRORS.get(status, unlisted)
     if message is None:
         state = limit or USUAL
         message = usual.format(model=call.model, limit=state.limit, wait=duration(state.reset_seconds))
-    return {"error": {"message": message, "type": type_, "param": None, "code": code or usual_code}}
+    return {"message": message, "type": type_, "param": None, "code": code or usual_code}
 
 
 def error_event(call: Call, status: int, message: str | None = None) -> bytes:
-    return event(_error(call, status, message))
+    return event({"error": error_fields(call, status, message)})
 
 
 def broken_event(_call: Call) -> bytes:

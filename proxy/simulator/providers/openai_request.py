@@ -46,17 +46,17 @@ def check(body: Any) -> dict[str, Any]:
         ("presence_penalty", -2, 2),
         ("frequency_penalty", -2, 2),
     ):
-        _number(body, name, low, high)
-    _integer(body, "max_tokens", 1, None)
-    _integer(body, "max_completion_tokens", 1, None)
-    _integer(body, "n", 1, 128)
-    _integer(body, "top_logprobs", 0, 20)
-    _boolean(body, "stream")
-    _boolean(body, "logprobs")
+        number(body, name, low, high)
+    integer(body, "max_tokens", 1, None)
+    integer(body, "max_completion_tokens", 1, None)
+    integer(body, "n", 1, 128)
+    integer(body, "top_logprobs", 0, 20)
+    boolean(body, "stream")
+    boolean(body, "logprobs")
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
         raise refuse(message, "top_logprobs")
-    _options(body)
+    options(body)
     _stop(body.get("stop"))
     check_tools(body)
     _response_format(body)
@@ -142,7 +142,7 @@ def _all_answered(awaited: list[str], index: int) -> None:
         )
 
 
-def _number(body: dict[str, Any], name: str, low: float, high: float) -> None:
+def number(body: dict[str, Any], name: str, low: float, high: float) -> None:
     value = body.get(name)
     if value is None:
         return
@@ -156,7 +156,7 @@ def _number(body: dict[str, Any], name: str, low: float, high: float) -> None:
         raise refuse(f"Invalid '{name}': {message}", name, "decimal_above_max_value")
 
 
-def _integer(body: dict[str, Any], name: str, low: int, high: int | None) -> None:
+def integer(body: dict[str, Any], name: str, low: int, high: int | None) -> None:
     value = body.get(name)
     if value is None:
         return
@@ -170,12 +170,12 @@ def _integer(body: dict[str, Any], name: str, low: int, high: int | None) -> Non
         raise refuse(f"Invalid '{name}': {message}", name, "integer_above_max_value")
 
 
-def _boolean(body: dict[str, Any], name: str) -> None:
+def boolean(body: dict[str, Any], name: str) -> None:
     if not isinstance(body.get(name), (bool, type(None))):
         raise wrong_type(name, "a boolean", body[name])
 
 
-def _options(body: dict[str, Any]) -> None:
+def options(body: dict[str, Any]) -> None:
     options = body.get("stream_options")
     if options is None:
         return

@@ -49,12 +49,23 @@ def _part(part: dict[str, Any]) -> int:
         return tokens.count(given) if isinstance(given, str) else 0
     fields: dict[str, Any] = given if isinstance(given, dict) else {}
     if kind == "image_url":
-        return IMAGE_TOKENS if fields.get("detail") == "low" else DETAILED_TOKENS
-    data = fields.get("file_data" if kind == "file" else "data")
-    size = len(data) if isinstance(data, str) else 0
+        return image_tokens(fields.get("detail"))
     if kind == "file":
-        return PAGE_TOKENS * (1 + size // PAGE_BASE64)
-    return 1 + size // AUDIO_BASE64_PER_TOKEN
+        return file_tokens(fields.get("file_data"))
+    return 1 + _size(fields.get("data")) // AUDIO_BASE64_PER_TOKEN
+
+
+def image_tokens(detail: Any) -> int:
+    return IMAGE_TOKENS if detail == "low" else DETAILED_TOKENS
+
+
+def file_tokens(data: Any) -> int:
+    """`data` is base64, or something else where the file is not sent along."""
+    return PAGE_TOKENS * (1 + _size(data) // PAGE_BASE64)
+
+
+def _size(data: Any) -> int:
+    return len(data) if isinstance(data, str) else 0
 
 
 def reasoning(body: dict[str, Any]) -> int:

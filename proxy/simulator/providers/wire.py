@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from proxy.simulator.replies.reply import Prompt, Reply
+from proxy.simulator.replies.reply import Prompt, Reply, Tool
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -30,7 +30,8 @@ class LimitState:
 class Call:
     """One request to a provider. `body` is the parsed JSON, whatever it is (None: it is no JSON);
     `model` is None where the request does not say; `sse` is False for Gemini's streams as a JSON array.
-    `limit` is set by an error that is about a limit, for the headers that go with it."""
+    `limit` is set by an error that is about a limit, for the headers that go with it; `sent` is how many events of a
+    stream are out, for the error that ends it."""
 
     headers: Mapping[bytes, bytes]
     query: bytes
@@ -41,6 +42,7 @@ class Call:
     sse: bool = True
     body: Any = None
     limit: LimitState | None = None
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,13 @@ def retry_headers(retry_after: float | None, limit: LimitState | None = None) ->
             return []
         retry_after = max(math.ceil(limit.reset_seconds), 1)
     return [(b"retry-after", f"{retry_after:g}".encode())]
+
+
+def schema_of_tool(prompt: Prompt) -> Tool | None:
+    """The tool whose schema it is that has no instance; None: it is that of the JSON to answer with."""
+    if prompt.tool is None and prompt.schema is None:  # a script calls a tool that the request alone would not
+        return next(iter(prompt.offered), None)
+    return prompt.tool
 
 
 def bad_gateway_page(status: int, phrase: str, server: str) -> bytes:

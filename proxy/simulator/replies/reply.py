@@ -51,7 +51,10 @@ class Tool:
     schema: Any
 
 
-@dataclass(frozen=True, slots=True)
+# The classes of which every request makes some are not frozen, for that doubles the time to make one.
+
+
+@dataclass(slots=True)
 class Prompt:
     """A request as the reply depends on it.
 
@@ -80,7 +83,7 @@ class Prompt:
     media: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Words:
     """A text and its tokens."""
 
@@ -114,7 +117,7 @@ class ToolUse:
     whole: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Choice:
     """One answer: `words` (of the refusal, where `refused`; empty where there are tool calls alone), then `tools`.
 
@@ -137,7 +140,7 @@ class Choice:
         return self.words.text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     choices: list[Choice]
     prompt_tokens: int

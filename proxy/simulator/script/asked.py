@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import orjson
 
+from proxy.simulator.providers.openai_responses_store import STORE
 from proxy.simulator.providers.wire import Call
 
 Api = Literal["chat", "messages", "generateContent", "responses"]
@@ -22,6 +24,11 @@ PROVIDER_OF: dict[str, str] = {
     "messages": "anthropic",
     "generateContent": "google",
 }
+
+
+CALLS = ("function_call", "custom_tool_call")
+CALL_OUTPUTS = ("function_call_output", "custom_tool_call_output")
+"""Types of items in the Responses API."""
 
 
 @dataclass(slots=True)
@@ -145,10 +152,34 @@ def _generate_content(body: dict[str, Any]) -> _Content:
     )
 
 
+def _responses(body: dict[str, Any]) -> _Content:
+    given = body.get("input")
+    earlier = STORE.items(body.get("previous_response_id")) or []
+    items = earlier + (_objects(given) if not isinstance(given, str) else [{"role": "user", "content": given}])
+    names = {str(item.get("call_id")): str(item.get("name", "")) for item in items if item.get("type") in CALLS}
+    messages = [item for item in items if "role" in item]
+    results: list[tuple[str, str]] = []
+    for item in reversed(items):
+        if item.get("type") not in CALL_OUTPUTS:
+            break
+        results.append((names.get(str(item.get("call_id")), ""), text_of(item.get("output"))))
+    # The assistant's words and calls are items one by one: those side by side are one turn.
+    spoken = [item.get("role") == "assistant" or item.get("type") in (*CALLS, "reasoning") for item in items]
+    system = [message.get("content") for message in messages if message.get("role") in ("system", "developer")]
+    return _Content(
+        text=_last(text_of(message.get("content")) for message in reversed(messages) if message.get("role") == "user"),
+        system="\n".join(text for text in map(text_of, (body.get("instructions"), *system)) if text),
+        tools=_names(tool.get("name") for tool in _objects(body.get("tools")) if tool.get("type") == "function"),
+        tool_results=tuple(reversed(results)),
+        turn=1 + sum(now and not before for before, now in pairwise([False, *spoken])),
+    )
+
+
 READERS: dict[str, Callable[[dict[str, Any]], _Content]] = {
     "chat": _chat,
     "messages": _messages,
     "generateContent": _generate_content,
+    "responses": _responses,
 }
 """api -> what its bodies say."""
 
