@@ -83,8 +83,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fails a strict test here rather than in the fixture's end, which would be an error beside a pass."""
     result = yield
     double = item.stash.get(_DOUBLE, None)
-    if double is not None and (complaints := double.complaints()):
-        pytest.fail("llm_double is strict:\n" + "\n".join(f"  {line}" for line in complaints), pytrace=False)
+    if double is not None and (complaint := double.complaint()):
+        pytest.fail(complaint, pytrace=False)
     return result
 
 

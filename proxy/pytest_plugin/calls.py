@@ -71,7 +71,7 @@ class TestCalls(Calls):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Unexpected(
-                    f"waited {timeout:g} s for {_count(number)}{self._chosen()} to end: "
+                    f"waited {timeout:g} s for {count(number, 'call')}{self._chosen()} to end: "
                     f"{number - missing} did\n{found.journal()}"
                 )
             ended = sum(call.ended_at is not None for call in found._all)
@@ -84,7 +84,7 @@ class TestCalls(Calls):
         """Fails unless there were exactly so many."""
         __tracebackhide__ = True
         if len(self) != number:
-            raise Unexpected(f"expected {_count(number)}{self._chosen()}, but got {len(self)}\n{self.journal()}")
+            raise Unexpected(f"expected {count(number, 'call')}{self._chosen()}, but got {len(self)}\n{self.journal()}")
         return self
 
     def assert_models(self, *models: str) -> TestCalls:
@@ -159,5 +159,5 @@ def short(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _count(number: int) -> str:
-    return f"{number} call{'' if number == 1 else 's'}"
+def count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

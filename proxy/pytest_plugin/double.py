@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Self
 
-from proxy.pytest_plugin.calls import TestCalls, answered_of, asked_of, name_of, short
+from proxy.pytest_plugin.calls import TestCalls, answered_of, asked_of, count, name_of, short
 from proxy.pytest_plugin.rules import fault_rule, reply_rule
 from proxy.simulator.client import DoubleClient, DoubleError
 from proxy.simulator.script.load import load_script
@@ -198,15 +198,22 @@ class LlmDouble:
             **past,
         }
 
-    def complaints(self) -> list[str]:
-        """What strictness finds fault with; nothing where the test is not strict."""
+    def complaint(self) -> str:
+        """What strictness finds fault with; empty where it does not, or the test is not strict."""
         if not self._strict:
-            return []
-        untaken = [
-            f"no rule took a call: {name_of(call)} {asked_of(call)}\n    {answered_of(call)}"
-            for call in self.calls(outcome="no match")
+            return ""
+        untaken, unused = self.calls(outcome="no match"), self.unused()
+        counts = [
+            *([f"{count(len(untaken), 'call')} that no rule took"] if untaken else []),
+            *(
+                [f"{count(len(unused), 'rule')} that {'was' if len(unused) == 1 else 'were'} never used"]
+                if unused
+                else []
+            ),
         ]
-        return untaken + [f"never used: {line}" for line in self.unused()]
+        lines = [f"no rule took a call: {name_of(one)} {asked_of(one)}\n    {answered_of(one)}" for one in untaken]
+        lines += [f"never used: {rule}" for rule in unused]
+        return "\n  ".join([f"llm_double is strict: {' and '.join(counts)}", *lines]) if counts else ""
 
     def unused(self) -> list[str]:
         """The test's own rules that took no call."""
