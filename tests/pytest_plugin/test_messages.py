@@ -175,7 +175,7 @@ def test_strict(
         "*_ test_unmatched _*",
         "llm_double is strict: 1 call that no rule took",
         '  no rule took a call: gpt-4o-mini "How is the food?"',
-        "    → 400, no match, by no rule: no rule of scope 'key-*' takes this request; the nearest, #*, wants text containing 'weather'*",
+        "    → 400, no match, by no rule: no rule of scope *; the nearest, #*, wants text containing 'weather'*",
         "the script, strict:",
         "*_ test_unused _*",
         "llm_double is strict: 1 rule that was never used",
