@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,8 +19,19 @@ import httpx
 import pytest
 
 from proxy import secrets
-from proxy.catalog import project_root
+from proxy.catalog import load_catalog, project_root
+from proxy.database.engine import node_binary
+from proxy.render.litellm import litellm_environment
 from proxy.stack.state import StateDir
+
+# For tests that import LiteLLM themselves: its bundled copies, nothing from the internet. Not for what tests start.
+BUNDLED = {
+    name: value for name, value in litellm_environment(load_catalog()).items() if name.startswith("LITELLM_LOCAL")
+}
+os.environ.update(BUNDLED)
+
+pytest_plugins = ["pytester"]
+collect_ignore = ["example_app"]  # a project of its own: test_example_app.py runs it
 
 COMMAND = [sys.executable, "-m", "proxy.cli"]
 START_SECONDS = 240
@@ -31,7 +43,7 @@ CONFIGURED = (
 
 def bare_environment() -> dict[str, str]:
     """This process's environment less whatever would configure a stack."""
-    return {name: value for name, value in os.environ.items() if name not in CONFIGURED}
+    return {name: value for name, value in os.environ.items() if name not in CONFIGURED and name not in BUNDLED}
 
 
 def free_port() -> int:
@@ -130,6 +142,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.down()
 
 
+def failing(fault: dict[str, Any]) -> dict[str, Any]:
+    """`{"provider": .., "model": .., "kind": .., "times": ..}` -> the rule that it is."""
+    given = {name: value for name, value in fault.items() if value is not None}
+    when = {name: given.pop(name) for name in ("provider", "model") if name in given}
+    times = {"times": given.pop("times")} if "times" in given else {}
+    return {"when": when, "fault": given, **times}
+
+
 class Double:
     """The providers' double of the shared stack, seen through the requests of one test only.
 
@@ -141,7 +161,8 @@ class Double:
         self.marker = f"marker-{uuid.uuid4().hex}"
 
     def fail(self, *faults: dict[str, Any]) -> None:
-        answer = self.client.put("/_double/faults", json={"faults": list(faults)})
+        """Sets rules of the scope `default`: faults, each with its `provider`, `model` and `times` in one."""
+        answer = self.client.put("/_double/script", json={"rules": [failing(fault) for fault in faults]})
         assert answer.status_code == 200, answer.text
 
     def calls(self, text: str | None = None) -> list[dict[str, Any]]:
@@ -156,7 +177,7 @@ def double(stack: Stack) -> Iterator[Double]:
     headers = {"Authorization": f"Bearer {stack.control_key}"}
     with httpx.Client(base_url=stack.simulator_url, headers=headers, timeout=30, trust_env=False) as client:
         yield Double(client)
-        client.delete("/_double/faults").raise_for_status()
+        client.delete("/_double/script").raise_for_status()
 
 
 @pytest.fixture
@@ -165,3 +186,19 @@ def gateway(stack: Stack) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {stack.master_key}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=120, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def node_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scripts/examples with its locked packages, installed by the npm that the Node wheel brings."""
+    folder = tmp_path_factory.mktemp("examples") / "examples"
+    shutil.copytree(project_root() / "scripts" / "examples", folder, ignore=shutil.ignore_patterns("node_modules"))
+    node = node_binary()
+    npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    command = [str(node), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    environment = {**bare_environment(), "npm_config_cache": str(folder.parent / "cache")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -20,6 +20,9 @@ WRONG_UNIT = 25
 def check_across(source: Source) -> None:
     """Adds to `source` what is wrong between its sections."""
     providers, models = _mapping(source.data, "providers"), _mapping(source.data, "models")
+    for name, provider in providers.items():
+        if isinstance(provider, dict):
+            _check_base_url(source, name, provider)
     for alias, model in models.items():
         if isinstance(model, dict):
             _check_model(source, alias, model, providers)
@@ -32,6 +35,21 @@ def check_across(source: Source) -> None:
             "must be 1: each worker would let through the whole of requests_per_minute by itself, "
             "as they share no counter",
         )
+
+
+def _check_base_url(source: Source, name: str, provider: dict[str, Any]) -> None:
+    """What LiteLLM appends to a base differs between providers; the end of a right one is known for two of them."""
+    url = provider.get("base_url")
+    if not isinstance(url, str):
+        return
+    end = url.rstrip("/").rpartition("/")[2]
+    path = ("providers", name, "base_url")
+    if provider.get("api") == "anthropic" and end in ("v1", "messages"):
+        source.problem(path, "leave out /v1 and what follows: for Anthropic, /v1/messages is appended")
+    elif provider.get("api") == "gemini" and end not in ("v1", "v1beta"):
+        source.problem(path, "must end in /v1beta (or /v1): for Gemini, /models/... is appended")
+    elif provider.get("api") == "openai" and end in ("completions", "chat", "responses"):
+        source.problem(path, "must end before /chat/completions, which is appended; OpenAI's own ends in /v1")
 
 
 def _check_model(source: Source, alias: str, model: dict[str, Any], providers: dict[str, Any]) -> None:

@@ -1,50 +1,35 @@
-"""pydantic's findings in the words of the file: what is wrong on which line, and what would be right."""
+"""pydantic's findings in the words of the file: what is wrong on which line, and what would be right.
+
+For any file that `source` parses and a pydantic model describes; `Words` are what is particular to one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from proxy.catalog.models import Catalog
 from proxy.catalog.problems import did_you_mean
 from proxy.catalog.source import Path, Source
 
-# What people write who know the thing by its other name.
-_OTHER_NAMES = {
-    "max_tokens": "context_window",
-    "max_input_tokens": "context_window",
-    "model": "upstream",
-    "rpm": "requests_per_minute",
-    "rps": "requests_per_second",
-    "num_retries": "retries",
-    "retry_after": "retry_delay_seconds",
-    "timeout": "request_timeout_seconds",
-    "request_timeout": "request_timeout_seconds",
-    "api_key": "key_env",
-    "price": "price_per_1k",
-    "cost": "price_per_1k",
-    "replicas.initial": "min",
-}
 
-_RIGHT_FORM = {
-    "models": "an alias starts with a letter or digit and has only letters, digits and . _ : - in it",
-    "providers": "a provider's name is in lower case: letters, digits, - and _",
-    "upstream": "a model's name has only letters, digits and . _ : / @ - in it, and no spaces",
-    "key_env": "this is the NAME of an environment variable, such as OPENAI_API_KEY, never the key itself",
-    "path": "a path starts with /",
-    "image": "an image is written registry/name:tag",
-    "url": "a PostgreSQL URL is written postgresql://user@host:5432/database",
-    "domain": "a domain is written llm.your-company.com, in lower case, without https://",
-    "email": "an address is written name@your-company.com",
-    "host": "an address is written 127.0.0.1 or 0.0.0.0",
-    "cpu": "CPU is written 500m (thousandths of a core) or 1",
-    "memory": "memory is written 512Mi or 1Gi",
-}
-_SECRET_FIELDS = {"key_env", "url"}  # people paste keys and passwords here: their value is never repeated
+@dataclass(frozen=True)
+class Words:
+    """What is to be known of a file to explain its mistakes.
+
+    `root`: the model of the whole. `other_names`: key or value as people write it who know the thing by another
+    name -> ours. `right_form`: key -> how its value is written. `secret`: keys whose value is never repeated.
+    """
+
+    root: type[BaseModel]
+    other_names: Mapping[str, str] = field(default_factory=dict)
+    right_form: Mapping[str, str] = field(default_factory=dict)
+    secret: frozenset[str] = frozenset()
+
 
 _WANTED = {
     "int_type": "a whole number",
@@ -64,7 +49,7 @@ _BOUNDS = {
 }
 
 
-def explain(source: Source, details: ErrorDetails) -> None:
+def explain(source: Source, details: ErrorDetails, words: Words) -> None:
     """Adds to `source` the problem behind one pydantic error."""
     location = details["loc"]
     kind, value = details["type"], details["input"]
@@ -73,24 +58,25 @@ def explain(source: Source, details: ErrorDetails) -> None:
     if kind == "missing":
         source.problem(path[:-1], f"'{path[-1]}' is missing", of_key=True)
     elif kind == "extra_forbidden":
-        source.problem(path, f"unknown key{_suggest_key(path)}", of_key=True)
+        source.problem(path, f"unknown key{_suggest_key(path, words)}", of_key=True)
     else:
-        source.problem(path, _explain_value(kind, value, path, details.get("ctx") or {}), of_key=of_key)
+        message = _explain_value(kind, value, path, details.get("ctx") or {}, words)
+        source.problem(path, message, of_key=of_key)
 
 
-def _explain_value(kind: str, value: Any, path: Path, context: Mapping[str, Any]) -> str:
+def _explain_value(kind: str, value: Any, path: Path, context: Mapping[str, Any], words: Words) -> str:
     name = str(path[-1]) if path else ""
     if kind in _WANTED:
-        return f"must be {_WANTED[kind]}, {_instead(value, name)}{_unquote_hint(kind, value)}"
+        return f"must be {_WANTED[kind]}, {_instead(value, name in words.secret)}{_unquote_hint(kind, value)}"
     if kind in _BOUNDS:
-        words, bound = _BOUNDS[kind]
-        return f"must be {words} {context[bound]:g}, not {value}"
+        must, bound = _BOUNDS[kind]
+        return f"must be {must} {context[bound]:g}, not {value}"
     if kind == "literal_error":
         known = [option for option in context["expected"].replace("'", "").replace(" or ", ", ").split(", ") if option]
-        return f"'{value}' is not one of {', '.join(known)}{_nearest(str(value), known)}"
+        return f"'{value}' is not one of {', '.join(known)}{_nearest(str(value), known, words)}"
     if kind == "string_pattern_mismatch":
-        shown = "" if name in _SECRET_FIELDS else f"'{value}' will not do: "
-        return f"{shown}{_right_form(path)}"
+        shown = "" if name in words.secret else f"'{value}' will not do: "
+        return f"{shown}{_right_form(path, words)}"
     if kind == "finite_number":
         return f"must be a finite number, not {value}"
     if kind == "too_short":
@@ -102,13 +88,13 @@ def _explain_value(kind: str, value: Any, path: Path, context: Mapping[str, Any]
     return kind.replace("_", " ")
 
 
-def _instead(value: Any, name: str) -> str:
+def _instead(value: Any, secret: bool) -> str:
     if value is None:
         return "but nothing is given"
     if isinstance(value, bool):
         return f"not {str(value).lower()}"
     if isinstance(value, str):
-        return "not text" if name in _SECRET_FIELDS else f"not the text '{value}'"
+        return "not text" if secret else f"not the text '{value}'"
     if isinstance(value, dict):
         return "not a mapping"
     return "not a list" if isinstance(value, list) else f"not {value}"
@@ -128,38 +114,55 @@ def _unquote_hint(kind: str, value: Any) -> str:
     return ""
 
 
-def _right_form(path: Path) -> str:
+def _right_form(path: Path, words: Words) -> str:
     parts = [str(part) for part in path]
     for part in (parts[-1], *parts[-2:-1], parts[0]):
-        if part in _RIGHT_FORM:
-            return _RIGHT_FORM[part]
+        if part in words.right_form:
+            return words.right_form[part]
     return "use lower-case letters, digits and -"
 
 
-def _suggest_key(path: Path) -> str:
+def _suggest_key(path: Path, words: Words) -> str:
     """The known key that is meant, of those that may stand where the unknown one does."""
-    known = fields_at(path[:-1])
+    known = fields_at(words.root, path[:-1])
     name = str(path[-1])
-    other = _OTHER_NAMES.get(name.lower())
+    other = words.other_names.get(name.lower())
     if other in known:
         return f"; did you mean '{other}'?"
     return did_you_mean(name, known)
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _nearest(name: str, known: list[str], words: Words) -> str:
+    other = words.other_names.get(name.lower())
+    if other in known:
+        return f"; did you mean '{other}'?"
     hint = did_you_mean(name, known)
     return hint if "did you mean" in hint else ""
 
 
-def fields_at(path: Path) -> list[str]:
-    """Names of the keys that config/proxy.yaml may have at a path, such as () or ("models", "gpt-4o")."""
-    current: Any = Catalog
+def fields_at(root: type[BaseModel], path: Path) -> list[str]:
+    """Names of the keys that a file of `root` may have at a path, such as () or ("models", "gpt-4o")."""
+    current: Any = root
     for part in path:
         if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(part))
-            current = field.annotation if field else None
+            field = _fields(current).get(str(part))
+            current = _bare(field) if field else None
         elif get_origin(current) is dict:
-            current = get_args(current)[1]
-        if get_origin(current) in (Union, UnionType):
-            current = next(option for option in get_args(current) if option is not type(None))
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+            current = _bare(get_args(current)[1])
+        elif get_origin(current) is list:
+            current = _bare(get_args(current)[0])
+    return list(_fields(current)) if isinstance(current, type) and issubclass(current, BaseModel) else []
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The model's keys as files write them, with their types."""
+    return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+
+
+def _bare(annotation: Any) -> Any:
+    """The type without what may be None, and without notes on it."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return _bare(next(option for option in get_args(annotation) if option is not type(None)))
+    return annotation

@@ -15,6 +15,7 @@ from proxy.catalog.explain import explain
 from proxy.catalog.models import Catalog
 from proxy.catalog.problems import CatalogError, Problem
 from proxy.catalog.source import Source, parse
+from proxy.catalog.words import WORDS
 
 
 def project_root() -> Path:
@@ -52,7 +53,7 @@ def _validate(source: Source) -> Catalog | None:
         return Catalog.model_validate(source.data)
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            explain(source, details)
+            explain(source, details, WORDS)
         return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import Self
@@ -23,6 +24,27 @@ def _network(text: str) -> str:
     return text
 
 
+def _base_url(text: str) -> str:
+    """The URL without a slash at its end. What is wrong is told without repeating it: people paste keys here."""
+    example = "write it as https://llm-gateway.your-company.com/v1"
+    if text.partition("://")[0].lower() not in ("http", "https"):
+        raise ValueError(f"a base URL starts with https:// or http://; {example}")
+    if not text.isascii() or any(not character.isprintable() or character.isspace() for character in text):
+        raise ValueError(f"a base URL has no spaces and no letters beyond ASCII; {example}")
+    try:
+        parts = urlsplit(text)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"this is no URL with a host and, if any, a port of 1 to 65535; {example}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a base URL holds no user name or password; the key comes from key_env")
+    if "?" in text or "#" in text:
+        raise ValueError("a base URL ends with its path, without ? or #; the key comes from key_env")
+    return text.rstrip("/")
+
+
 # Letters and digits first: a leading dash would read as an option; `*` is LiteLLM's wildcard; a slash in
 # an alias would read as provider/model.
 Alias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
@@ -34,6 +56,9 @@ HealthPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9/._-]*$")]
 KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Domain = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$")]
+BaseUrl = Annotated[
+    str, AfterValidator(_base_url), Field(json_schema_extra={"pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s?#@]+$"})
+]
 PostgresUrl = Annotated[str, StringConstraints(pattern=r"^postgres(ql)?://\S+$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 CpuQuantity = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]*m|[0-9]+(\.[0-9]+)?)$")]
@@ -66,6 +91,11 @@ class Provider(_Section):
 
     api: Api = Field(description="Wire format LiteLLM speaks to the provider.")
     key_env: EnvironmentName = Field(description="Name of the environment variable that holds the API key.")
+    base_url: BaseUrl | None = Field(
+        default=None,
+        description="Where the API is reached, for a regional endpoint or a gateway; null or left out: the provider's "
+        "own address. OpenAI's ends in /v1, Gemini's in /v1beta, Anthropic's goes without.",
+    )
 
 
 class PricePer1K(_Section):

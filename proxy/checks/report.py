@@ -26,11 +26,11 @@ class Result:
         return self.outcome == "failed"
 
 
-def junit(results: Sequence[Result]) -> str:
+def junit(results: Sequence[Result], name: str = "litellm-local smoke") -> str:
     """The results as JUnit XML."""
     suite = ElementTree.Element(
         "testsuite",
-        name="litellm-local smoke",
+        name=name,
         tests=str(len(results)),
         failures=str(sum(result.failed for result in results)),
         skipped=str(sum(result.outcome == "left out" for result in results)),
@@ -39,7 +39,7 @@ def junit(results: Sequence[Result]) -> str:
     )
     for result in results:
         case = ElementTree.SubElement(
-            suite, "testcase", classname="smoke", name=result.name, time=f"{result.seconds:.3f}"
+            suite, "testcase", classname=name.rpartition(" ")[2], name=result.name, time=f"{result.seconds:.3f}"
         )
         if result.failed:
             ElementTree.SubElement(case, "failure", message=_printable(result.reason))

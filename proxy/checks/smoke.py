@@ -260,35 +260,20 @@ async def spend(session: Session, _: str) -> None:
         expect(abs(found - total) <= total * Decimal("1e-9"), f"/usage says {found} USD, the replies {total} USD")
 
 
-def _still_due(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Faults as they are shown -> as they are set: what `times` has left, without the count of uses."""
-    due = []
-    for fault in faults:
-        used, times = fault.get("used", 0), fault.get("times")
-        if times is None or times > used:
-            kept = {name: value for name, value in fault.items() if name != "used"}
-            due.append({**kept, "times": times and times - used})
-    return due
-
-
 @check("fallback", costs="it needs a failing provider", needs_control=True, alone=True)
 async def fallback(session: Session, _: str) -> None:
     """A model whose provider refuses it is answered by the next in its chain."""
     model = session.models[0]
-    control = session.target.simulator_url
+    control = f"{session.target.simulator_url}/_double/rules"
     auth = {"Authorization": f"Bearer {session.target.control_key}"}
-    client = session.client
-    before = _still_due((await client.get(f"{control}/_double/faults", headers=auth)).json()["faults"])
     mark = f"smoke fallback {time.time_ns()}"
-    await session.chat(model, text=mark)
-    journal = await client.get(f"{control}/_double/journal", params={"text": mark}, headers=auth)
-    call = journal.json()["entries"][0]
-    fault = {"provider": call["provider"], "model": call["model"], "kind": "status", "status": 401}
+    rule = {"name": "smoke: fallback", "when": {"model": model, "text": mark}, "fault": 401}
+    added = await session.client.post(control, params={"first": "true"}, json=rule, headers=auth)
+    expect_status(added, 200)
     try:
-        put = await client.put(f"{control}/_double/faults", json={"faults": [fault, *before]}, headers=auth)
-        expect_status(put, 200)
-        answer = await session.chat(model, text=mark + " again")
+        answer = await session.chat(model, text=mark)
     finally:
-        await client.put(f"{control}/_double/faults", json={"faults": before}, headers=auth)
+        for number in added.json()["ids"]:
+            await session.client.delete(f"{control}/{number}", headers=auth)
     group = answer.headers.get("x-litellm-model-group")
     expect(group not in (None, model), f"{model} failed upstream, yet {group or 'no known model'} answered")

@@ -17,8 +17,12 @@ COMMANDS = {
     "logs": ("proxy.cli.stack:logs", "Show what the services wrote."),
     "env": ("proxy.cli.stack:env", "Print variables that point a client at the service."),
     "smoke": ("proxy.cli.smoke:smoke", "Prove a running deployment."),
+    "drill": ("proxy.cli.drill:drill", "Take every fallback chain through every kind of fault."),
+    "double": ("proxy.cli.double:double", "Script what the simulated providers answer; see what they were asked."),
     "config": ("proxy.cli.config:config", "Check, show and render config/proxy.yaml."),
     "doctor": ("proxy.cli.doctor:doctor", "Check this machine and say what to mend."),
+    "backup": ("proxy.cli.backup:backup", "Write the database to a file."),
+    "restore": ("proxy.cli.backup:restore", "Replace the database by what a backup holds."),
     "migrate": ("proxy.cli.migrate:migrate", "Apply LiteLLM's migrations to a database."),
 }
 

@@ -12,17 +12,23 @@ import click
 def user_errors() -> tuple[type[Exception], ...]:
     """The exceptions whose message is written for the user. Imported late: only a failing command needs them."""
     from proxy.catalog import CatalogError
+    from proxy.checks.drill.run import DrillError
     from proxy.database.engine import EngineSetupError
     from proxy.database.migrations import DatabaseError
     from proxy.secrets import SecretsError
+    from proxy.simulator.cassettes.load import CassetteError
+    from proxy.simulator.client import DoubleError
     from proxy.stack.mode import ModeError
     from proxy.stack.ports import PortError
     from proxy.stack.service import ServiceError
     from proxy.stack.state import StateError
 
     return (
+        CassetteError,
         CatalogError,
         DatabaseError,
+        DoubleError,
+        DrillError,
         EngineSetupError,
         ModeError,
         PortError,

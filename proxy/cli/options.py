@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from proxy import secrets
 from proxy.catalog import project_root
 from proxy.stack.state import Run, StateDir
+
+if TYPE_CHECKING:
+    from proxy.checks import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,6 +54,14 @@ def env_file_option(command: F) -> F:
     )(command)
 
 
+def deployment_options(command: F) -> F:
+    url = click.option(
+        "--url", envvar="LITELLM_PROXY_URL", help="Address of the deployment.  [default: the one running here]"
+    )
+    key = click.option("--key", envvar="LITELLM_MASTER_KEY", help="Its master key; better given in LITELLM_MASTER_KEY.")
+    return url(key(command))
+
+
 def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
 
@@ -71,3 +82,26 @@ def running_target(state: StateDir) -> tuple[str, str] | None:
         return None
     values = secrets.merge_environment(secrets.read_env_file(Path(run.env_file)))
     return run.url, values.get(secrets.MASTER_KEY, os.environ.get(secrets.MASTER_KEY, ""))
+
+
+def target_of(url: str | None, key: str | None, state: StateDir) -> Target:
+    """The deployment that the options name, or the one running here; ends the command where there is none."""
+    from proxy.checks import Target
+
+    run = state.read_run()
+    if run is not None and (url is None or url.rstrip("/") == run.url):
+        values = secrets.merge_environment(secrets.read_env_file(Path(run.env_file)))
+        return Target(
+            url=run.url,
+            key=key or values[secrets.MASTER_KEY],
+            simulator_url=run.simulator_url,
+            control_key=values.get(secrets.CONTROL_KEY) if run.simulator_url else None,
+        )
+    if url is None:
+        click.echo(
+            "litellm-local is not running here. Start it (litellm-local up), or name a deployment: --url", err=True
+        )
+        raise click.exceptions.Exit(NOT_RUNNING)
+    if not key:
+        raise click.UsageError("give the deployment's master key in LITELLM_MASTER_KEY, or with --key.")
+    return Target(url=url.rstrip("/"), key=key)

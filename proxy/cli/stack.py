@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 import psutil
@@ -20,7 +21,7 @@ from proxy import secrets
 from proxy.cli.options import NOT_RUNNING, json_option, require_run, running_target, state_option
 from proxy.stack.state import Run, StateDir, StateError, tail
 
-SERVICES = ("gateway", "simulator", "postgres", "launcher")
+SERVICES = ("gateway", "simulator", "recorder", "postgres", "launcher")
 
 
 @click.command()
@@ -109,6 +110,7 @@ def status(state_dir: Path, as_json: bool) -> None:
             "mode": run.mode,
             "database": run.database,
             "simulator_url": run.simulator_url,
+            "recorder": _recorder_state(run),
             "config": run.config,
             "env_file": run.env_file,
             "logs": str(state.logs),
@@ -125,7 +127,31 @@ def status(state_dir: Path, as_json: bool) -> None:
             f"  {name:<10} {'running' if service['running'] else 'down':<8} pid {service['pid']:<8} "
             f"{memory:>8}  restarts {service['restarts']}"
         )
+    if recorder := _recorder_state(run):
+        click.echo(f"  {recorded(recorder)}")
     click.echo(f"  logs in {state.logs}, configuration {run.config}")
+
+
+def _recorder_state(run: Run) -> dict[str, Any] | None:
+    """What the recorder says of itself; of one that does not answer, the file alone. None where none is asked for."""
+    if run.recorder_url is None:
+        return None
+    import httpx  # slow to import, and needed here only
+
+    try:
+        said: dict[str, Any] = httpx.get(f"{run.recorder_url}/healthz", timeout=5, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return {"file": run.recording, "recorded": None, "exchanges": None, "problem": "the recorder does not answer"}
+    return {name: said.get(name) for name in ("file", "recorded", "exchanges", "problem")}
+
+
+def recorded(recorder: dict[str, Any]) -> str:
+    """A recorder's state in a line."""
+    text = f"recording into {recorder['file']}"
+    if recorder["recorded"] is not None:
+        earlier = recorder["exchanges"] - recorder["recorded"]
+        text += f": {recorder['recorded']} exchanges" + (f" ({earlier} before them)" if earlier else "")
+    return text + (f"  ! {recorder['problem']}" if recorder["problem"] else "")
 
 
 def _service_states(run: Run) -> dict[str, dict[str, object]]:

@@ -46,7 +46,23 @@ SMOKE_FAILED = 1
     envvar="LITELLM_LOCAL_DATABASE_URL",
     help="postgresql:// URL of a database of your own.  [default: embedded]",
 )
-@click.option("--smoke/--no-smoke", default=True, show_default=True, help="Run the smoke checks once up.")
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Record what the real providers answer into a cassette (live mode).",
+)
+@click.option(
+    "--replay",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Answer from a cassette (double mode).",
+)
+@click.option(
+    "--smoke/--no-smoke",
+    default=None,
+    help="Run the smoke checks once up.  [default: smoke; no smoke with --record and --replay]",
+)
 @click.option("--detach", "-d", is_flag=True, help="Return when ready; the service keeps running.")
 @json_option
 def up(
@@ -58,7 +74,9 @@ def up(
     mode: str,
     without: tuple[str, ...],
     database: str | None,
-    smoke: bool,
+    record: Path | None,
+    replay: Path | None,
+    smoke: bool | None,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -86,7 +104,11 @@ def up(
         mode=mode,  # type: ignore[arg-type]  # click.Choice has seen to it
         without=without,
         database=database,
+        record=record.absolute() if record else None,
+        replay=replay.absolute() if replay else None,
     )
+    if smoke is None:  # its questions are none that a cassette should hold, or holds
+        smoke = record is None and replay is None
     with state.hold():
         code = asyncio.run(_serve(options, state, smoke=smoke, as_json=as_json))
     raise click.exceptions.Exit(code)
@@ -121,6 +143,8 @@ async def _serve(options: UpOptions, state: StateDir, *, smoke: bool, as_json: b
         stack = EmbeddedStack(options, state, steps, lambda event: report(f"{event.service} {event.text}"))
         stop = _stop_on_signals(stack)
         steps.say(f"litellm-local: {stack.run.mode} mode ({stack.plan.choice.reason})")
+        if stack.run.recording:
+            steps.say(f"Recording what the providers answer into {stack.run.recording}; keys are left out.")
         try:
             with steps.live():
                 if not await _unless_stopped(stack.start(), stop):
@@ -226,6 +250,10 @@ def _announce(run: Run, state: StateDir, seconds: float, *, as_json: bool) -> No
         ("Key", f'LITELLM_MASTER_KEY in {run.env_file}; for a shell: eval "$(litellm-local env)"'),
         ("Logs", str(state.logs)),
     ]
+    if run.recording:
+        rows.insert(-2, ("Recording", f"what the providers answer, into {run.recording}"))
+    if run.replaying:
+        rows.insert(-2, ("Replaying", f"{run.replaying}, in the scope default and those that inherit from it"))
     click.echo(f"\nReady in {seconds:.1f} s: {run.url}")
     for name, value in rows:
         click.echo(f"  {name:<19} {value}")

@@ -15,9 +15,12 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -219,6 +222,33 @@ class EmbeddedPostgres:
                 f"the database in {self.data_dir} has another password than ours; someone has changed it. "
                 "Run litellm-local again: it sets it anew."
             ) from None
+
+    @contextlib.contextmanager
+    def served(self, seconds: float = 60) -> Iterator[str]:
+        """The server for as long as a command needs it, apart from `up`; its database's URL. Raises DatabaseError."""
+        self.prepare()
+        self.stop_leftover()
+        with self.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                self.command(),
+                cwd=self.data_dir,
+                env={**os.environ, **self.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the command, which then stops the server
+            )
+        try:
+            deadline = time.monotonic() + seconds
+            while not self.is_ready():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise DatabaseError(f"Postgres does not start on {self.data_dir}. Its log is {self.log_file}.")
+                time.sleep(0.02)
+            self.create_database()
+            yield self.url()
+        finally:
+            process.send_signal(signal.SIGINT)  # fast shutdown
+            process.wait()
 
     # -- users -------------------------------------------------------------------------------------------
 

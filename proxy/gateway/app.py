@@ -18,7 +18,7 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.catalog import Catalog, project_root
-from proxy.gateway import internals, scopes
+from proxy.gateway import internals, mends, scopes
 from proxy.gateway.bodies import BodyGuard
 from proxy.gateway.deadline import Deadline
 from proxy.gateway.double import Control, Double
@@ -27,6 +27,7 @@ from proxy.gateway.openapi import OpenApiCache
 from proxy.gateway.overrides import Overrides
 from proxy.gateway.probes import FirstProbes
 from proxy.gateway.replies import Replies
+from proxy.gateway.routes import Api, api_of
 from proxy.gateway.scrub import Scrubber
 from proxy.gateway.simulator import Simulator
 from proxy.gateway.usage import DEFAULT_DAYS, Usage, UsageReport, parse_query
@@ -40,6 +41,7 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
     from litellm.proxy import proxy_server
 
     limits = catalog.limits
+    mends.mend()
     if mode == "double":
         internals.tell_repeated_replies_apart()
         internals.put_on_upstream_requests(
@@ -49,7 +51,7 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
     overrides = Overrides(
         internals.own_parameters(), max_timeout=limits.request_timeout_seconds, max_retries=limits.retries
     )
-    app: ASGIApp = OpenApiCache(MetricsPath(proxy_server.app), proxy_server.app, cache)
+    app: ASGIApp = OpenApiCache(Paths(proxy_server.app), proxy_server.app, cache)
     app = FirstProbes(
         app,
         has_results=internals.has_probe_results,
@@ -71,15 +73,24 @@ def private_roots() -> list[str]:
     return [str(folder) for folder in (*folders, Path(tempfile.gettempdir()))]
 
 
-class MetricsPath:
-    """ASGI middleware: LiteLLM mounts the metrics at /metrics/ and would redirect there."""
+class Paths:
+    """ASGI middleware: the paths by which clients ask, put as LiteLLM has them.
+
+    It mounts the metrics at /metrics/ and would redirect there. It knows Gemini's API by its version v1beta; Google's
+    SDK asks for v1.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/metrics":
-            scope = {**scope, "path": "/metrics/", "raw_path": b"/metrics/"}
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if path == "/metrics":
+                scope = {**scope, "path": "/metrics/", "raw_path": b"/metrics/"}
+            elif path.startswith("/v1/models/") and api_of(path) is Api.GEMINI:
+                raw: bytes = scope.get("raw_path") or path.encode()
+                scope = {**scope, "path": "/v1beta" + path[3:], "raw_path": b"/v1beta" + raw[3:]}
         await self.app(scope, receive, send)
 
 

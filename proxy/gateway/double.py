@@ -53,17 +53,20 @@ class Double:
             return
         try:
             named = named_scope(scope["headers"])
-            if internals.is_pass_through(path):
-                scope = await _marked(scope, named)
         except Refusal as refusal:
             await send_refusal(send, refusal, dialect_of(path))
             return
+        if internals.is_pass_through(path):
+            scope = await _marked(scope, named)
         await self.app(scope, receive, send)
 
 
 async def _marked(scope: Scope, named: str | None) -> Scope:
-    """The request for a pass-through route, made to carry its scope upstream. Raises Refusal (401)."""
-    token = await internals.known_caller(Request(scope))
+    """The request for a pass-through route, made to carry its scope upstream; as it is where the key is unknown."""
+    try:
+        token = await internals.known_caller(Request(scope))
+    except Refusal:
+        return scope  # LiteLLM's to refuse, in the provider's dialect
     headers = internals.mark_pass_through(upstream_headers(token, named, None))
     return {**scope, "headers": [*scope["headers"], *headers]}
 

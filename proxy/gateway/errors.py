@@ -14,7 +14,18 @@ Dialect = Literal["openai", "anthropic", "gemini"]
 
 # https://docs.anthropic.com/en/api/errors and https://cloud.google.com/apis/design/errors
 _ANTHROPIC_TYPES = {408: "timeout_error", 413: "request_too_large", 500: "api_error", 504: "timeout_error"}
-_GEMINI_STATUSES = {408: "DEADLINE_EXCEEDED", 500: "INTERNAL", 504: "DEADLINE_EXCEEDED"}
+_GEMINI_STATUSES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 
 
 class Refusal(Exception):
@@ -57,6 +68,23 @@ def error_event(refusal: Refusal, dialect: Dialect) -> bytes:
     """The same error as the last event of a stream that has already begun."""
     prefix = b"event: error\n" if dialect == "anthropic" else b""
     return prefix + b"data: " + error_body(refusal, dialect) + b"\n\n"
+
+
+def as_gemini(body: bytes) -> bytes:
+    """An error of OpenAI's shape in Gemini's; what is no such error comes back as it is.
+
+    LiteLLM writes its errors for generateContent as OpenAI does, the status as text in `code`, on which Google's SDK
+    breaks.
+    """
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return body
+    error = value.get("error") if isinstance(value, dict) else None
+    if not isinstance(error, dict) or not isinstance(error.get("code"), str):
+        return body
+    status = int(error["code"]) if error["code"].isdecimal() else 500
+    return error_body(Refusal(status, str(error.get("message"))), "gemini")
 
 
 async def send_refusal(send: Send, refusal: Refusal, dialect: Dialect) -> None:

@@ -1,4 +1,5 @@
-"""All of LiteLLM's internals the gateway leans on, in one place: what to look at when LiteLLM is upgraded.
+"""All of LiteLLM's internals the gateway leans on, in one place: what to look at when LiteLLM is upgraded, with
+mends.py, which puts right what it does wrong.
 
 Every function here needs LiteLLM's proxy imported and started. Used by app.py.
 """
@@ -139,7 +140,8 @@ async def caller(request: Request) -> str | None:
     from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
     asked = {"method": "GET", "path": "/key/info", "raw_path": b"/key/info", "query_string": b""}
-    as_key_info = {**request.scope, **asked}
+    # with a state of its own, for LiteLLM keeps a request's headers and body there once it has read them
+    as_key_info = {**request.scope, **asked, "state": dict(request.scope.get("state", {}))}
     headers = request.headers
     auth = await user_api_key_auth(
         request=Request(as_key_info, _no_body),

@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from proxy.gateway.errors import Refusal, error_event, send_refusal
+from proxy.gateway.errors import Refusal, as_gemini, error_event, send_refusal
 from proxy.gateway.routes import Api, api_of, dialect_of
 from proxy.gateway.scopes import is_control
 from proxy.gateway.scrub import Scrubber
@@ -83,7 +83,7 @@ class _Reply:
                 await self._release()
         elif message["type"] == "http.response.body" and self._is_event_stream and not self._is_clean:
             self._complete = not message.get("more_body", False)
-            await self._send({**message, "body": self._scrubber.events(message.get("body", b""))})
+            await self._send({**message, "body": self._events(message.get("body", b""))})
         else:
             self._complete = not message.get("more_body", False)
             await self._send(message)
@@ -134,6 +134,16 @@ class _Reply:
         """The spend log and its like tell of requests that failed."""
         return content_type.startswith(b"application/json") and api_of(self._scope["path"]) is Api.MANAGEMENT
 
+    def _events(self, chunk: bytes) -> bytes:
+        """A piece of an event stream, its errors scrubbed and in the caller's dialect."""
+        chunk = self._scrubber.events(chunk)
+        if b'"error"' not in chunk or dialect_of(self._scope["path"]) != "gemini":
+            return chunk
+        lines = chunk.split(b"\n")
+        return b"\n".join(
+            b"data: " + as_gemini(line[6:]) if line.startswith(b'data: {"error"') else line for line in lines
+        )
+
     async def _release(self) -> None:
         """Sends the reply that was held, scrubbed; a changed body goes out uncompressed."""
         assert self._held is not None  # noqa: S101 - for the type checker
@@ -142,13 +152,17 @@ class _Reply:
         headers = dict(start["headers"])
         plain = gzip.decompress(body) if headers.get(b"content-encoding") == b"gzip" else body
         scrubbed = self._scrubber.error(plain) if self._is_error else self._scrubber.data(plain)
+        if self._is_error and dialect_of(self._scope["path"]) == "gemini":
+            scrubbed = as_gemini(scrubbed)
         if scrubbed is not plain:
             body = scrubbed
             dropped = (b"content-encoding", b"content-length")
             start["headers"] = [pair for pair in start["headers"] if pair[0] not in dropped]
             start["headers"].append((b"content-length", str(len(body)).encode()))
         if self.status == 429 and b"retry-after" not in headers and b"budget" not in plain:
-            start["headers"].append((b"retry-after", str(seconds_to_next_minute(time.time())).encode()))
+            # LiteLLM hands a provider's own on under another name, where no client looks for it.
+            wait = headers.get(b"llm_provider-retry-after") or str(seconds_to_next_minute(time.time())).encode()
+            start["headers"].append((b"retry-after", wait))
         self._complete = True
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})

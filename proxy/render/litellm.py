@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from proxy.catalog import Catalog, Model
+from proxy.catalog import Catalog, Model, Provider
 
 # Where the providers answer, as LiteLLM wants it: it appends /v1/messages for Anthropic and /models/... for
 # Gemini. Given outright so that an OPENAI_BASE_URL in the environment (`litellm-local env` sets it, for
@@ -28,13 +28,18 @@ SPEND_WRITE_SECONDS = 1
 PROBES_SCOPE = "probes"
 
 
+def live_base(provider: Provider) -> str:
+    """Where the real provider answers, as LiteLLM's `api_base` wants it."""
+    return provider.base_url or LIVE_BASES[provider.api]
+
+
 def litellm_config(
     catalog: Catalog, *, api_bases: Mapping[str, str] | None = None, database: bool = True
 ) -> dict[str, Any]:
     """LiteLLM's config.yaml as plain data.
 
-    `api_bases` maps the provider names of the catalogue to base URLs (the simulator's); None means the real
-    providers. Raises ValueError for a provider it leaves out: a double must never reach the real one.
+    `api_bases` maps the provider names of the catalogue to base URLs (the simulator's, the recorder's); None means
+    the real providers. Raises ValueError for a provider it leaves out: a double must never reach the real one.
     `database` False leaves out Postgres, for a LiteLLM that keeps no keys and no spend.
     """
     return {
@@ -89,7 +94,6 @@ def _deployment(catalog: Catalog, alias: str, model: Model, api_bases: Mapping[s
             "api_base": _api_base(catalog, model, api_bases),
             "api_key": f"os.environ/{provider.key_env}",
             "temperature": model.temperature,
-            "rpm": catalog.limits.requests_per_minute,
             "input_cost_per_token": _per_token(model.price_per_1k.input),
             "output_cost_per_token": _per_token(model.price_per_1k.output),
         },
@@ -97,6 +101,9 @@ def _deployment(catalog: Catalog, alias: str, model: Model, api_bases: Mapping[s
             "mode": "chat",
             # The window goes here: litellm_params.max_tokens would be sent upstream with every request.
             "max_input_tokens": model.context_window,
+            # Not among litellm_params: there LiteLLM's pre-call checks count it a second time, in minutes that
+            # begin with a request, and refuse what enforce_model_rate_limits (UTC minutes) would let through.
+            "rpm": catalog.limits.requests_per_minute,
             "health_check_timeout": catalog.health.probe_timeout_seconds,
             "health_check_max_tokens": catalog.health.probe_max_tokens,
         },
@@ -109,7 +116,7 @@ def _deployment(catalog: Catalog, alias: str, model: Model, api_bases: Mapping[s
 
 def _api_base(catalog: Catalog, model: Model, api_bases: Mapping[str, str] | None) -> str:
     if api_bases is None:
-        return LIVE_BASES[catalog.providers[model.provider].api]
+        return live_base(catalog.providers[model.provider])
     if model.provider not in api_bases:
         known = ", ".join(api_bases)
         raise ValueError(f"the double stands in for {known}, but the catalogue has a provider '{model.provider}'")

@@ -7,6 +7,7 @@ as soon as the engine is installed and waits for the database only once it has i
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -23,10 +24,18 @@ from proxy.catalog import Catalog, load_catalog
 from proxy.database.embedded import EmbeddedPostgres
 from proxy.database.engine import engine_environment, prepare_engine
 from proxy.database.migrations import Progress, masked_url, migrate
-from proxy.render.litellm import litellm_config, litellm_yaml
-from proxy.simulator import api_bases
+from proxy.render.litellm import litellm_config, litellm_yaml, live_base
+from proxy.simulator import aliases, api_bases
+from proxy.simulator.cassettes.load import read_file
 from proxy.stack import ports
-from proxy.stack.mode import Asked, ModeChoice, check_master_key, choose_mode, without_providers
+from proxy.stack.mode import (
+    Asked,
+    ModeChoice,
+    asked_for_cassettes,
+    check_master_key,
+    choose_mode,
+    without_providers,
+)
 from proxy.stack.service import Event, Service, ServiceSpec
 from proxy.stack.state import MARKER, Run, StateDir
 from proxy.stack.steps import Steps
@@ -46,6 +55,8 @@ class UpOptions:
     mode: Asked = "auto"
     without: tuple[str, ...] = ()
     database: str | None = None  # a postgresql:// URL; None: embedded
+    record: Path | None = None  # the cassette to record what the providers answer
+    replay: Path | None = None  # the cassette that the double answers from
 
 
 @dataclass
@@ -59,6 +70,7 @@ class Plan:
     port: int
     postgres_port: int
     simulator_port: int
+    recorder_port: int
     database_url: str | None = field(repr=False)  # None: embedded
 
     @property
@@ -70,26 +82,35 @@ class Plan:
     def simulator_url(self) -> str:
         return f"http://127.0.0.1:{self.simulator_port}"
 
+    @property
+    def recorder_url(self) -> str:
+        return f"http://127.0.0.1:{self.recorder_port}"
+
 
 def make_plan(options: UpOptions, state: StateDir) -> Plan:
     """Reads the configuration and the secrets, settles mode and ports.
 
-    Raises CatalogError, SecretsError, ModeError or PortError; nothing has been started by then.
+    Raises CatalogError, SecretsError, ModeError, PortError or CassetteError; nothing has been started by then.
     """
     catalog = load_catalog(options.config)
     if options.without:
         catalog = without_providers(catalog, options.without)
+    asked = asked_for_cassettes(options.mode, catalog, record=options.record, replay=options.replay)
+    for cassette in (options.replay, options.record if options.record and options.record.exists() else None):
+        if cassette:
+            read_file(cassette)  # better told now than in the simulator's log
     host, port = options.host or catalog.gateway.host, options.port or catalog.gateway.port
     ports.require_free(host, port)
     values = secrets.ensure_secrets(options.env_file)
-    choice = choose_mode(options.mode, catalog, {**values, **os.environ})
+    choice = choose_mode(asked, catalog, {**values, **os.environ})
     check_master_key(choice.mode, values[secrets.MASTER_KEY], str(options.env_file))
     before = state.remembered_ports()
     postgres_port = ports.free_port(preferred=before.get("postgres"), avoid={port})
     simulator_port = ports.free_port(preferred=before.get("simulator"), avoid={port, postgres_port})
-    state.remember_ports({"postgres": postgres_port, "simulator": simulator_port})
+    recorder_port = ports.free_port(preferred=before.get("recorder"), avoid={port, postgres_port, simulator_port})
+    state.remember_ports({"postgres": postgres_port, "simulator": simulator_port, "recorder": recorder_port})
     database_url = options.database or catalog.database.url
-    return Plan(catalog, values, choice, host, port, postgres_port, simulator_port, database_url)
+    return Plan(catalog, values, choice, host, port, postgres_port, simulator_port, recorder_port, database_url)
 
 
 class EmbeddedStack:
@@ -121,6 +142,9 @@ class EmbeddedStack:
             env_file=str(options.env_file),
             database="embedded" if self._postgres else masked_url(self._database_url),
             simulator_url=self.plan.simulator_url if double else None,
+            recorder_url=self.plan.recorder_url if options.record else None,
+            recording=str(options.record) if options.record else None,
+            replaying=str(options.replay) if options.replay else None,
         )
         state.write_run(self.run)
 
@@ -130,6 +154,8 @@ class EmbeddedStack:
         jobs = [self._bring_up_database(), self._bring_up_gateway()]
         if self.run.simulator_url:
             jobs.append(self._bring_up_simulator())
+        if self.run.recorder_url:
+            jobs.append(self._bring_up_recorder())
         tasks = [asyncio.create_task(job) for job in jobs]
         try:
             await asyncio.gather(*tasks)
@@ -145,7 +171,7 @@ class EmbeddedStack:
 
     async def stop(self) -> None:
         """Stops the services in order: no request is cut off by its database going first."""
-        order = {"gateway": 0, "simulator": 1, "postgres": 2}
+        order = {"gateway": 0, "simulator": 1, "recorder": 1, "postgres": 2}
         for service in sorted(self._services, key=lambda service: order[service.spec.name]):
             await service.stop()
         self._services.clear()
@@ -160,7 +186,8 @@ class EmbeddedStack:
     # -- steps -------------------------------------------------------------------------------------------
 
     def _write_rendered(self) -> None:
-        bases = api_bases(self.plan.simulator_url) if self.run.simulator_url else None
+        upstream = self.run.simulator_url or self.run.recorder_url
+        bases = api_bases(upstream) if upstream else None
         text = litellm_yaml(litellm_config(self.plan.catalog, api_bases=bases))
         (self._state.rendered / "litellm.yaml").write_text(text, encoding="utf-8")
 
@@ -206,14 +233,38 @@ class EmbeddedStack:
                         "proxy.simulator",
                         "--port",
                         str(self.plan.simulator_port),
+                        *(("--cassette", str(self._options.replay)) if self._options.replay else ()),
                     ],
-                    environment=self._environment({secrets.CONTROL_KEY: self.plan.secrets[secrets.CONTROL_KEY]}),
+                    environment=self._environment(self._simulator_environment()),
                     is_ready=lambda: _answers(f"{self.plan.simulator_url}/healthz"),
                     stop_seconds=5,
                 )
             )
             await service.wait_ready(60)
             step.note(f"stands in for {', '.join(self.plan.catalog.providers)} on {self.plan.simulator_url}")
+
+    async def _bring_up_recorder(self) -> None:
+        bases = {name: live_base(provider) for name, provider in self.plan.catalog.providers.items()}
+        with self._steps.step("Recorder") as step:
+            service = self._service(
+                ServiceSpec(
+                    name="recorder",
+                    command=[
+                        sys.executable,
+                        "-m",
+                        "proxy.simulator.cassettes",
+                        str(self._options.record),
+                        "--port",
+                        str(self.plan.recorder_port),
+                        *(word for name, base in bases.items() for word in ("--base", f"{name}={base}")),
+                    ],
+                    environment=self._environment({}),
+                    is_ready=lambda: _answers(f"{self.plan.recorder_url}/healthz"),
+                    stop_seconds=5,
+                )
+            )
+            await service.wait_ready(60)
+            step.note(f"records what {', '.join(bases)} answer into {self._options.record}")
 
     async def _bring_up_gateway(self) -> None:
         with self._steps.step("Engine") as step:
@@ -260,6 +311,10 @@ class EmbeddedStack:
         hidden |= set(self.plan.secrets)
         base = {name: value for name, value in os.environ.items() if name not in hidden}
         return {**base, "PYTHONUNBUFFERED": "1", **extra, MARKER: str(self._state.root)}
+
+    def _simulator_environment(self) -> dict[str, str]:
+        names = {alias: (model.provider, model.upstream) for alias, model in self.plan.catalog.models.items()}
+        return {secrets.CONTROL_KEY: self.plan.secrets[secrets.CONTROL_KEY], aliases.VARIABLE: json.dumps(names)}
 
     def _gateway_environment(self) -> dict[str, str]:
         plan = self.plan

@@ -12,6 +12,9 @@ from proxy.catalog import Catalog
 Mode = Literal["double", "live"]
 Asked = Literal["auto", "double", "live"]
 
+RECORDED = ("openai", "anthropic", "google")
+"""The providers that cassettes are recorded of: those the simulator stands in for."""
+
 
 class ModeError(Exception):
     """The mode asked for cannot be had with these keys. The message names them and what to do next."""
@@ -54,6 +57,25 @@ def choose_mode(asked: Asked, catalog: Catalog, environment: Mapping[str, str]) 
         )
     keys = {catalog.providers[name].key_env: key for name, key in found.items()}
     return ModeChoice("live", keys, "asked for" if asked == "live" else "provider keys are set")
+
+
+def asked_for_cassettes(asked: Asked, catalog: Catalog, *, record: object, replay: object) -> Asked:
+    """The mode that recording (live) or replaying a cassette (double) asks for, where `auto` leaves it open.
+
+    `record` and `replay` are the files, or None. Raises ModeError where it cannot be.
+    """
+    if record and replay:
+        raise ModeError("--record and --replay exclude each other: a replayed answer is not one to record.")
+    if record and asked == "double":
+        raise ModeError("--record keeps what the real providers answer: it goes with --mode live, not with the double.")
+    if replay and asked == "live":
+        raise ModeError("--replay answers from a file in the providers' place: it goes with --mode double.")
+    if record and (others := [name for name in catalog.providers if name not in RECORDED]):
+        raise ModeError(
+            f"the recorder knows {', '.join(RECORDED)}, and the catalogue has '{others[0]}' besides. "
+            f"Take it out with --without {others[0]}."
+        )
+    return "live" if record else "double" if replay else asked
 
 
 def without_providers(catalog: Catalog, names: Collection[str]) -> Catalog:

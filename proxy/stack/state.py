@@ -43,6 +43,9 @@ class Run:
     proven: bool | None = None  # whether the smoke checks passed; None: they were not run
     started_at: float = field(default_factory=time.time)
     simulator_url: str | None = None
+    recorder_url: str | None = None
+    recording: str | None = None  # the cassette that is being recorded
+    replaying: str | None = None  # the cassette that the double answers from
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

@@ -142,6 +142,51 @@ MISTAKES = {
         "key_env: sk-proj-abcdef0123456789",
         "providers.openai.key_env: this is the NAME of an environment variable, such as OPENAI_API_KEY, never the key",
     ),
+    "base URL without its scheme": (
+        "key_env: OPENAI_API_KEY}",
+        "key_env: OPENAI_API_KEY, base_url: 'llm.example.com/v1'}",
+        "providers.openai.base_url: a base URL starts with https:// or http://",
+    ),
+    "base URL without a host": (
+        "key_env: OPENAI_API_KEY}",
+        "key_env: OPENAI_API_KEY, base_url: 'https:///v1'}",
+        "providers.openai.base_url: this is no URL with a host",
+    ),
+    "base URL with an impossible port": (
+        "key_env: OPENAI_API_KEY}",
+        "key_env: OPENAI_API_KEY, base_url: 'https://llm.example.com:99999/v1'}",
+        "providers.openai.base_url: this is no URL with a host",
+    ),
+    "base URL with a space": (
+        "key_env: OPENAI_API_KEY}",
+        "key_env: OPENAI_API_KEY, base_url: 'https://llm.example.com/v1 '}",
+        "providers.openai.base_url: a base URL has no spaces",
+    ),
+    "base URL with a password": (
+        "key_env: OPENAI_API_KEY}",
+        "key_env: OPENAI_API_KEY, base_url: 'https://me:secret@llm.example.com/v1'}",
+        "providers.openai.base_url: a base URL holds no user name or password; the key comes from key_env",
+    ),
+    "base URL with a key": (
+        "key_env: GEMINI_API_KEY}",
+        "key_env: GEMINI_API_KEY, base_url: 'https://llm.example.com/v1beta?key=secret'}",
+        "providers.google.base_url: a base URL ends with its path, without ? or #",
+    ),
+    "Anthropic base URL with the version": (
+        "key_env: ANTHROPIC_API_KEY}",
+        "key_env: ANTHROPIC_API_KEY, base_url: 'https://api.anthropic.com/v1/'}",
+        "providers.anthropic.base_url: leave out /v1",
+    ),
+    "Gemini base URL without the version": (
+        "key_env: GEMINI_API_KEY}",
+        "key_env: GEMINI_API_KEY, base_url: 'https://generativelanguage.googleapis.com'}",
+        "providers.google.base_url: must end in /v1beta",
+    ),
+    "OpenAI base URL of one call": (
+        "key_env: OPENAI_API_KEY}",
+        "key_env: OPENAI_API_KEY, base_url: 'https://api.openai.com/v1/chat/completions'}",
+        "providers.openai.base_url: must end before /chat/completions",
+    ),
     "alias with a space": (
         "  gpt-4o-mini:\n",
         "  gpt 4o mini:\n",
@@ -357,3 +402,9 @@ def test_an_error_reads_like_a_compilers(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_project_root_holds_the_configuration() -> None:
     assert (project_root() / "config" / "proxy.yaml").is_file()
+
+
+def test_a_key_in_a_base_url_is_not_repeated(tmp_path: Path) -> None:
+    for url in ("https://llm.example.com/v1?key=AIza-abcdef", "https://me:AIza-abcdef@llm.example.com/v1"):
+        content, _ = edited("key_env: OPENAI_API_KEY}", f"key_env: OPENAI_API_KEY, base_url: '{url}'}}")
+        assert "AIza" not in "".join(map(str, problems(tmp_path, content)))

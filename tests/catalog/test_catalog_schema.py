@@ -46,6 +46,8 @@ def test_shipped_file_names_the_schema_and_fits_it() -> None:
         (("limits", "requests_per_minute"), "1000"),
         (("limits", "requests_per_minute"), True),
         (("providers", "openai", "api"), "opnai"),
+        (("providers", "openai", "base_url"), "api.openai.com/v1"),
+        (("providers", "openai", "base_url"), "https://me:secret@api.openai.com/v1"),
         (("edge", "tls", "issuer"), "self"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import warnings
 from collections import Counter
 
 import httpx
@@ -38,30 +37,31 @@ async def send_all(stack: Stack, model: str, text: str) -> list[httpx.Response]:
         return await asyncio.gather(*(one() for _ in range(SENT)))
 
 
-def in_one_minute(stack: Stack, model: str, marker: str) -> tuple[list[httpx.Response], str, bool]:
-    """The answers, the text that was sent, and whether all of it fell into one minute; a second try where not."""
-    for turn in range(2):
+def in_one_minute(stack: Stack, model: str, marker: str) -> tuple[list[httpx.Response], str, float]:
+    """The answers, the text that was sent, and how many seconds beyond one minute they took; best of three."""
+    for turn in range(3):
         wait_for_a_fresh_minute()
-        text, minute = f"{marker} turn {turn}", int(time.time() // 60)
+        text, began = f"{marker} turn {turn}", time.time()
         answers = asyncio.run(send_all(stack, model, text))
-        if int(time.time() // 60) == minute:
-            return answers, text, True
-    return answers, text, False
+        late = time.time() - (began // 60 + 1) * 60
+        if late < 0:
+            break
+    return answers, text, late
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("model", ["claude-opus-4.1", "gpt-4o-mini"])
 def test_exactly_the_limit_reaches_a_model_in_a_minute(stack: Stack, double: Double, model: str) -> None:
     limit = CATALOG.limits.requests_per_minute
-    answers, text, whole = in_one_minute(stack, model, double.marker)
+    answers, text, late = in_one_minute(stack, model, double.marker)
     reached = Counter(call["model"] for call in double.calls(text))
-    if not whole:  # under 18 requests/s: the limit then ends one minute and begins anew in the next
-        warnings.warn(
-            "too slow to reach the limit within a minute; tests/gateway/test_limits.py has it exact", stacklevel=1
-        )
+    if late >= 0:  # the limit ended with one minute and began anew in the next
         assert {answer.status_code for answer in answers} <= {200, 429}
-        assert reached[CATALOG.models[model].upstream] >= limit
-        return
+        assert limit <= reached[CATALOG.models[model].upstream] <= 2 * limit
+        pytest.skip(
+            f"{SENT} requests took {late:.0f} s more than a minute in three tries: this machine is too slow to reach "
+            "the limit. tests/gateway/test_limits.py has it exact at a smaller scale."
+        )
     assert reached[CATALOG.models[model].upstream] == limit
     statuses = Counter(answer.status_code for answer in answers)
     chain = CATALOG.fallbacks.get(model, [])

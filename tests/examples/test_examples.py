@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -14,29 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from proxy.catalog import load_catalog, project_root
+from proxy.catalog import load_catalog
 from proxy.database.engine import node_binary
 from tests.checks.broken import Broken, Got, Sent, serving
 from tests.conftest import Double, Stack, bare_environment
 
-EXAMPLES = project_root() / "scripts" / "examples"
 NAMES = ["chat.sh", "chat_requests.py", "chat_openai.py", "chat_axios.ts", "chat_openai.ts"]
-
-
-@pytest.fixture(scope="module")
-def node_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples with their locked packages, installed by the npm that the Node wheel brings."""
-    folder = tmp_path_factory.mktemp("examples") / "examples"
-    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("node_modules"))
-    node = node_binary()
-    npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    command = [str(node), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    environment = {**bare_environment(), "npm_config_cache": str(folder.parent / "cache")}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture
@@ -134,3 +116,22 @@ def test_no_example_prints_its_key(run: Callable) -> None:
         assert done.returncode != 0
         assert "401" in done.stdout + done.stderr
         assert wrong not in done.stdout + done.stderr
+
+
+def test_the_double_in_nodes_test_runner(stack: Stack, node_examples: Path) -> None:
+    done = subprocess.run(
+        [str(node_binary()), "--test", "--test-reporter=tap", "double.test.ts"],
+        cwd=node_examples,
+        capture_output=True,
+        text=True,
+        env={
+            **bare_environment(),
+            "LITELLM_PROXY_URL": stack.url,
+            "LITELLM_MASTER_KEY": stack.master_key,
+            "NO_PROXY": "127.0.0.1",
+        },
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"# pass {(node_examples / 'double.test.ts').read_text(encoding='utf-8').count('test(')}\n" in done.stdout

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.catalog import Catalog, load_catalog
+from proxy.catalog import Catalog, Provider, load_catalog
 from proxy.render.litellm import litellm_config, litellm_environment, litellm_yaml
 
 DOUBLE = {
@@ -86,7 +86,9 @@ def test_a_chain_longer_than_litellms_five_is_asked_to_its_end() -> None:
 def test_limits_reach_every_setting_that_carries_them() -> None:
     catalog = with_limits(requests_per_minute=7, retries=5, retry_delay_seconds=1.5, request_timeout_seconds=42.0)
     config = litellm_config(catalog)
-    assert {deployment["litellm_params"]["rpm"] for deployment in config["model_list"]} == {7}
+    for deployment in config["model_list"]:
+        assert deployment["model_info"]["rpm"] == 7
+        assert "rpm" not in deployment["litellm_params"]  # there it is counted twice
     assert config["router_settings"]["num_retries"] == 5
     assert config["router_settings"]["retry_after"] == 1.5
     assert repr(config["litellm_settings"]["request_timeout"]) == "42"
@@ -155,6 +157,26 @@ def test_live_requests_go_to_the_providers_whatever_the_environment_says() -> No
         "anthropic": "https://api.anthropic.com",
         "gemini": "https://generativelanguage.googleapis.com/v1beta",
     }
+
+
+def test_live_requests_go_to_the_base_url_of_the_file() -> None:
+    catalog = load_catalog()
+    google = Provider(api="gemini", key_env="GEMINI_API_KEY", base_url="https://llm.example.com/google/v1beta/")
+    changed = catalog.model_copy(update={"providers": {**catalog.providers, "google": google}})
+    bases = {alias: d["litellm_params"]["api_base"] for alias, d in deployments(litellm_config(changed)).items()}
+    assert bases["gemini-2.5-pro"] == bases["gemini-2.0-flash"] == "https://llm.example.com/google/v1beta"
+    assert bases["gpt-4o"] == "https://api.openai.com/v1"
+
+
+def test_a_double_stands_in_whatever_the_base_url() -> None:
+    catalog = load_catalog()
+    elsewhere = {
+        name: provider.model_copy(update={"base_url": "https://llm.example.com/v1"})
+        for name, provider in catalog.providers.items()
+    }
+    changed = catalog.model_copy(update={"providers": elsewhere})
+    for deployment in litellm_config(changed, api_bases=DOUBLE)["model_list"]:
+        assert deployment["litellm_params"]["api_base"].startswith("http://127.0.0.1:9/")
 
 
 @pytest.mark.parametrize(

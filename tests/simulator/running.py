@@ -15,6 +15,7 @@ from google import genai
 from google.genai import types
 
 from proxy.simulator import api_bases
+from tests.conftest import failing
 
 CONTROL_KEY = "control-" + "key-for-tests"
 
@@ -31,9 +32,17 @@ class Double:
             base_url=f"{self.url}/_double", headers={"Authorization": f"Bearer {CONTROL_KEY}"}, timeout=10
         )
 
-    def faults(self, *faults: dict[str, Any]) -> None:
-        answer = self.control.put("/faults", json={"faults": list(faults)})
+    def rules(self, *rules: dict[str, Any], scope: str = "default", **script: Any) -> None:
+        """Sets the script of a scope."""
+        answer = self.control.put("/script", params={"scope": scope}, json={"rules": list(rules), **script})
         assert answer.status_code == 200, answer.text
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        self.rules(*map(failing, faults))
+
+    def script(self, scope: str = "default") -> dict[str, Any]:
+        shown: dict[str, Any] = self.control.get("/script", params={"scope": scope}).json()
+        return shown
 
     def journal(self, **query: Any) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self.control.get("/journal", params=query).json()["entries"]
@@ -48,14 +57,18 @@ class Double:
         return entries
 
     def reset(self) -> None:
-        self.control.delete("/faults")
-        self.control.delete("/journal")
+        for scope in self.control.get("/scopes").json()["scopes"]:
+            self.control.delete(f"/scopes/{scope['name']}")
 
 
-def start(*arguments: str, key: str | None = CONTROL_KEY) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "LITELLM_LOCAL_CONTROL_KEY"}
+def start(
+    *arguments: str, key: str | None = CONTROL_KEY, aliases: dict[str, tuple[str, str]] | str | None = None
+) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LITELLM_LOCAL_")}
     if key is not None:
         environment["LITELLM_LOCAL_CONTROL_KEY"] = key
+    if aliases is not None:
+        environment["LITELLM_LOCAL_ALIASES"] = aliases if isinstance(aliases, str) else json.dumps(aliases)
     return subprocess.Popen(
         [sys.executable, "-m", "proxy.simulator", *arguments],
         stdout=subprocess.PIPE,

@@ -82,7 +82,7 @@ def test_stream_has_anthropics_events(double: Double) -> None:
     start, end = events[0][1]["message"], events[-2][1]
     assert (start["content"], start["stop_reason"]) == ([], None)
     assert start["usage"]["input_tokens"] == 14
-    assert end["delta"] == {"stop_reason": "end_turn", "stop_sequence": None}
+    assert end["delta"] == {"stop_reason": "end_turn", "stop_sequence": None, "stop_details": None}
     assert end["usage"]["output_tokens"] > 20
 
 

@@ -15,6 +15,11 @@ SCHEMA = {
     "properties": {"a": {"type": "string", "minLength": 2}, "b": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
     "required": ["a"],
 }
+DOCUMENT = {
+    "type": "document",
+    "source": {"type": "content", "content": [{"type": "text", "text": "x"}]},
+    "cache_control": {"type": "ephemeral"},
+}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 REQUESTS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
@@ -37,8 +42,39 @@ REQUESTS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
             "max_tokens": 20,
             "stop": ["x"],
             "n": 2,
+            "logprobs": True,
+            "top_logprobs": 2,
+            "reasoning_effort": "low",
+            "service_tier": "flex",
             "stream": True,
             "stream_options": {"include_usage": True},
+        },
+    ),
+    "openai responses": (
+        "/openai/v1/responses",
+        {"authorization": "Bearer any"},
+        {
+            "model": "gpt-5-mini",
+            "instructions": "Be brief, in JSON.",
+            "input": [
+                {"role": "user", "content": [{"type": "input_text", "text": "Hi"}, {"type": "input_image"}]},
+                {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm"}]},
+                {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "call_1", "output": [{"type": "input_text", "text": "Hi"}]},
+                {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
+                {"role": "user", "content": "Go on"},
+            ],
+            "tools": [{"type": "function", "name": "f", "parameters": SCHEMA}, {"type": "web_search"}],
+            "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+            "text": {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA}, "verbosity": "low"},
+            "reasoning": {"effort": "low", "summary": "auto"},
+            "include": ["message.output_text.logprobs"],
+            "top_logprobs": 0,
+            "max_output_tokens": 300,
+            "metadata": {"a": "b"},
+            "store": True,
+            "stream": True,
+            "stream_options": {"include_obfuscation": False},
         },
     ),
     "anthropic": (
@@ -51,14 +87,72 @@ REQUESTS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
             "messages": [
                 {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "image", "source": {}}]},
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]},
-                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "done"}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [DOCUMENT]}]},
             ],
-            "tools": [{"name": "f", "input_schema": SCHEMA}],
+            "tools": [{"name": "f", "input_schema": SCHEMA, "cache_control": {"type": "ephemeral"}}],
             "tool_choice": {"type": "tool", "name": "f"},
             "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}},
             "stop_sequences": ["x"],
             "temperature": 0.5,
             "stream": True,
+        },
+    ),
+    "openai with allowed tools": (
+        "/openai/v1/chat/completions",
+        {"authorization": "Bearer any"},
+        {
+            "model": "gpt-5",
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "file", "file": {"file_data": "x"}},
+                        {"type": "input_audio", "input_audio": {"data": "x", "format": "wav"}},
+                    ],
+                }
+            ],
+            "tools": [
+                {"type": "function", "function": {"name": "f", "parameters": SCHEMA}},
+                {"type": "custom", "custom": {"name": "c"}},
+            ],
+            "tool_choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "auto",
+                    "tools": [
+                        {"type": "function", "function": {"name": "f"}},
+                        {"type": "custom", "custom": {"name": "c"}},
+                    ],
+                },
+            },
+            "reasoning_effort": "low",
+        },
+    ),
+    "anthropic with thinking": (
+        "/anthropic/v1/messages",
+        {"x-api-key": "any", "anthropic-version": "2023-06-01"},
+        {
+            "model": "claude-x",
+            "max_tokens": 2000,
+            "messages": [{"role": "user", "content": [DOCUMENT]}],
+            "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"},
+            "thread": {"type": "create"},
+            "tools": [{"name": "f", "input_schema": SCHEMA}, {"type": "bash_20250124", "name": "bash"}],
+        },
+    ),
+    "google with thinking": (
+        "/gemini/v1beta/models/gemini-1.5-pro:generateContent",
+        {"x-goog-api-key": "any"},
+        {
+            "contents": [
+                {"role": "user", "parts": [{"fileData": {"mimeType": "audio/wav", "fileUri": "x"}}]},
+                {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": "x"}}}]},
+            ],
+            "generationConfig": {
+                "responseLogprobs": True,
+                "logprobs": 2,
+                "thinkingConfig": {"includeThoughts": True, "thinkingBudget": 100, "thinkingLevel": "LOW"},
+            },
         },
     ),
     "google": (

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import httpx
 import pytest
@@ -28,7 +29,7 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
 def test_a_hanging_request_does_not_keep_it_up() -> None:
     process = start(key=None)
     url = f"http://127.0.0.1:{port_of(process)}"
-    httpx.put(f"{url}/_double/faults", json={"faults": [{"kind": "hang"}]})
+    httpx.put(f"{url}/_double/script", json={"rules": [{"fault": "hang"}]})
     failures: list[Exception] = []
 
     def ask() -> None:
@@ -88,11 +89,46 @@ def test_a_chosen_port() -> None:
         process.communicate(timeout=10)
 
 
-def test_it_imports_neither_litellm_nor_the_rest_of_the_proxy() -> None:
+def test_it_begins_with_the_script_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "script.yaml"
+    file.write_text("strict: true\nrules:\n  - reply: Hello\n    name: greeting\n", encoding="utf-8")
+    process = start("--script", str(file), key=None)
+    try:
+        shown = httpx.get(f"http://127.0.0.1:{port_of(process)}/_double/script").json()
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert (shown["scope"], shown["strict"], shown["rules"][0]["name"]) == ("default", True, "greeting")
+
+
+def test_a_script_that_cannot_be_meant_keeps_it_from_starting(tmp_path: Path) -> None:
+    file = tmp_path / "script.yaml"
+    file.write_text("rules:\n  - replyy: Hello\n", encoding="utf-8")
+    process = start("--script", str(file))
+    try:
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (1, "")
+    assert "script.yaml:2: rules.0.replyy: unknown key; did you mean 'reply'?" in err
+
+
+@pytest.mark.parametrize("aliases", ["{", "[]", '{"a": "b"}', '{"a": ["b"]}', '{"a": [1, 2]}'])
+def test_aliases_that_are_none_keep_it_from_starting(aliases: str) -> None:
+    process = start(aliases=aliases)
+    try:
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("proxy.simulator: LITELLM_LOCAL_ALIASES must be JSON")
+
+
+def test_of_the_rest_of_the_proxy_it_imports_only_how_yaml_is_read() -> None:
     program = (
         "import sys, proxy.simulator.__main__ as m; m.tokens.encoding(); "
         "print([n for n in sys.modules if n.split('.')[0] == 'litellm' or "
-        "(n.startswith('proxy.') and not n.startswith('proxy.simulator'))])"
+        "(n.startswith('proxy.') and not n.startswith(('proxy.simulator', 'proxy.catalog')))])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

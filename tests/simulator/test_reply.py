@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from proxy.simulator.replies import tokens
-from proxy.simulator.replies.reply import Prompt, compose, json_mode_schema, request_key
+from proxy.simulator.replies.reply import CALL_TOKENS, Prompt, Tool, compose, json_mode_schema, request_key
+from proxy.simulator.replies.schema_instance import NoInstance
+from proxy.simulator.script.model import Reply, ToolCall
 from tests.simulator.running import Double, port_of, start
 
 CALLS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
@@ -138,3 +140,81 @@ def test_a_long_text_is_quoted_shortened() -> None:
 )
 def test_json_mode_without_a_schema_in_the_prompt(text: str) -> None:
     assert json_mode_schema(text)["required"] == ["reply"]
+
+
+def prompt(**settings: Any) -> Prompt:
+    return Prompt("m", b"k" * 32, "Hello", 1, **settings)
+
+
+def test_a_script_that_says_nothing_changes_nothing() -> None:
+    city = Tool("f", {"type": "object", "properties": {"city": {"type": "string"}}})
+    for asked in (prompt(), prompt(tool=city, offered=(city,)), prompt(schema={"type": "integer"}, choices=2)):
+        assert compose(asked, Reply()) == compose(asked)
+
+
+def test_a_scripts_json_of_any_size() -> None:
+    [choice] = compose(prompt(), Reply(json={"much": 10**30, "text": "é"})).choices
+    assert choice.text == '{"much":1000000000000000000000000000000,"text":"é"}'
+
+
+def test_tokens_of_a_reply_are_those_of_its_parts() -> None:
+    calls = [ToolCall(name="f", arguments={"a": "one two"}), ToolCall(name="g", arguments={})]
+    reply = compose(prompt(choices=2), Reply(text="Look.", tool_calls=calls, reasoning_tokens=9, prompt_tokens=77))
+    for choice in reply.choices:
+        said = len(choice.words.encoded) + sum(len(use.arguments.encoded) + CALL_TOKENS for use in choice.tools)
+        assert choice.tokens == said + 9
+    assert (reply.completion_tokens, reply.reasoning_tokens) == (2 * reply.choices[0].tokens, 18)
+    assert reply.prompt_tokens == 77
+
+
+def test_every_limit_cuts_exactly_there() -> None:
+    calls = [ToolCall(name="f", arguments={"a": "one two"}), ToolCall(name="g", arguments={"b": 1})]
+    script = Reply(text="I will look.", tool_calls=calls, reasoning_tokens=4)
+    [whole] = compose(prompt(), script).choices
+    for limit in range(1, whole.tokens):
+        [cut] = compose(prompt(limit=limit), script).choices
+        assert (cut.tokens, cut.finish) == (limit, "length")
+        assert cut.reasoning == min(4, limit)
+        assert whole.text.startswith(cut.text)
+        assert [use.name for use in cut.tools] == ["f", "g"][: len(cut.tools)]
+        assert all(use.whole for use in cut.tools[:-1])
+    [same] = compose(prompt(limit=whole.tokens), script).choices
+    assert same == whole
+
+
+def test_a_stop_sequence_in_the_text_before_calls_keeps_them_from_being_made() -> None:
+    script = Reply(text="one two three", tool_calls=[ToolCall(name="f")])
+    [choice] = compose(prompt(stop=("two",)), script).choices
+    assert (choice.text, choice.tools, choice.finish) == ("one ", (), "stop_sequence")
+
+
+def test_thoughts_are_shown_only_where_they_are_asked_for() -> None:
+    [silent] = compose(prompt(), Reply(reasoning_tokens=50)).choices
+    [shown] = compose(prompt(thinking=True)).choices
+    [none] = compose(prompt(thinking=True), Reply(reasoning_tokens=0)).choices
+    assert (silent.thoughts, silent.reasoning) == (None, 50)
+    assert shown.thoughts is not None
+    assert shown.reasoning == len(shown.thoughts.encoded)
+    assert (none.thoughts, none.reasoning) == (None, 0)
+    [cut] = compose(prompt(thinking=True, limit=3)).choices
+    assert cut.thoughts is not None
+    assert (len(cut.thoughts.encoded), cut.text, cut.finish, cut.tokens) == (3, "", "length", 3)
+
+
+def test_a_tool_without_an_instance() -> None:
+    broken = Tool("f", {"type": "object", "properties": {"a": False}, "required": ["a"]})
+    script = Reply(tool_calls=[ToolCall(name="f")])
+    with pytest.raises(NoInstance):
+        compose(prompt(offered=(broken,)), script)
+    given = Reply(tool_calls=[ToolCall(name="f", arguments={"a": 1})])
+    assert compose(prompt(offered=(broken,)), given).choices[0].tools[0].arguments.text == '{"a":1}'
+
+
+def test_pieces_and_their_tokens_cover_the_whole_text() -> None:
+    [choice] = compose(prompt(), Reply(text="a 🦩 flew over the bay, 🦩🦩")).choices
+    for size in (1, 2, 4, 100):
+        spans = choice.words.spans(size)
+        assert [text for text, _, _ in spans] == choice.words.parts(size)
+        assert spans[0][1] == 0
+        assert [begun for _, begun, _ in spans[1:]] == [end for _, _, end in spans[:-1]]
+        assert spans[-1][2] == len(choice.words.encoded)

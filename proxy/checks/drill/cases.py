@@ -68,9 +68,7 @@ def cases(catalog: Catalog, *, models: Collection[str] = (), only: Collection[st
                     yield from _cases(catalog, chain, kind, stream, moment)
 
 
-def _cases(
-    catalog: Catalog, chain: tuple[str, ...], kind: Kind, stream: bool, moment: Moment
-) -> Iterator[Case]:
+def _cases(catalog: Catalog, chain: tuple[str, ...], kind: Kind, stream: bool, moment: Moment) -> Iterator[Case]:
     if kind.name == "delay" or moment == "midway":  # ends with the first model, whatever the others would do
         yield Case(chain, kind, stream, moment, 1)
         return
@@ -125,8 +123,10 @@ class Expected:
     answer: Answer
 
     def __str__(self) -> str:
-        shown = [f"{turn.model} ×{turn.asked}" + (f" {turn.gap:g} s apart" if turn.attempts > 1 else "")
-                 for turn in self.turns]
+        shown = [
+            f"{turn.model} ×{turn.asked}" + (f" {turn.gap:g} s apart" if turn.attempts > 1 else "")
+            for turn in self.turns
+        ]
         return f"{' → '.join(shown)}; {self.answer}"
 
     @property
@@ -167,6 +167,8 @@ def _walk(catalog: Catalog, case: Case, *, deviating: bool) -> tuple[Expected, t
             return Expected(tuple(turns), Answer(handling.ends, handling.status, by)), tuple(words)
         if index == 0:  # the client is told of the first model's failure, not of the last one's
             first = handling.status
+        if handling.fallbacks is not None and index >= handling.fallbacks:
+            break
     return Expected(tuple(turns), Answer("error", first)), tuple(words)
 
 
@@ -188,9 +190,7 @@ class Observed:
     answer: Answer
 
     def __str__(self) -> str:
-        shown = [
-            f"{model} {' '.join(f'{call.began:.1f}' for call in calls)}" for model, calls in _by_turn(self.calls)
-        ]
+        shown = [f"{model} {' '.join(f'{call.began:.1f}' for call in calls)}" for model, calls in _by_turn(self.calls)]
         return " → ".join(shown) or "nobody"
 
 
@@ -260,6 +260,4 @@ LATER = 0.5
 
 def _gaps(turn: Turn, calls: list[Call]) -> list[float]:
     """Seconds between two attempts; calls of one attempt follow each other at once."""
-    return [
-        calls[index].began - calls[index - 1].ended for index in range(turn.calls, len(calls), turn.calls)
-    ]
+    return [calls[index].began - calls[index - 1].ended for index in range(turn.calls, len(calls), turn.calls)]

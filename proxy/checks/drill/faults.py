@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from proxy.catalog import Catalog
@@ -31,7 +31,7 @@ class Kind:
     """One kind of fault. `fault` is the double's; `whole` and `stream` are the moments it is tried at."""
 
     name: str
-    fault: Mapping[str, Any]
+    fault: Mapping[str, Any] = field(hash=False)
     lasting: bool = False
     whole: tuple[Moment, ...] = ("before",)
     stream: tuple[Moment, ...] = ("before",)
@@ -64,8 +64,8 @@ class Handling:
     """What becomes of a fault at one model.
 
     `attempts`, with `gap` seconds between two of them, each asking upstream `calls` times. Then the next model is
-    asked, unless `ends` says what the client is left with at once. `status` is the client's where no model answers;
-    None: any of the 5xx.
+    asked, unless `ends` says what the client is left with at once, or so many `fallbacks` were. `status` is the
+    client's where no model answers; None: any of the 5xx.
     """
 
     attempts: int
@@ -73,6 +73,7 @@ class Handling:
     status: int | None
     calls: int = 1
     ends: Ending | None = None
+    fallbacks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,7 @@ class Deviation:
     moment: tuple[Moment, ...] = ("before", "first", "midway")
 
     def fits(self, api: str, kind: str, stream: bool, moment: Moment) -> bool:
-        return (
-            api in self.api and kind in self.kind and self.stream in (None, stream) and moment in self.moment
-        )
+        return api in self.api and kind in self.kind and self.stream in (None, stream) and moment in self.moment
 
 
 ALL = ("openai", "anthropic", "gemini")
@@ -130,8 +129,8 @@ DEVIATIONS = (
         stream=False,
     ),
     Deviation(
-        "a stream that fails before its first event is not tried again",
-        *(ALL, ("cut", "malformed", "error-event"), {"attempts": 1}),
+        "a stream that fails before its first event is not tried again, and of the chain only the next model is asked",
+        *(ALL, ("cut", "malformed", "error-event"), {"attempts": 1, "fallbacks": 1}),
         stream=True,
         moment=("first",),
     ),

@@ -1,32 +1,32 @@
 """Anthropic's wire format: POST /v1/messages.
 
-Shapes follow https://docs.anthropic.com/en/api/messages; `anthropic_request.py` checks what comes in.
+Shapes follow https://docs.anthropic.com/en/api/messages; `anthropic_request.py` checks what comes in,
+`anthropic_errors.py` has errors and headers.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 import orjson
 
-from proxy.simulator.providers.anthropic_request import ERROR_TYPES, check, custom_tools, prompt_tokens, refusal, refuse
-from proxy.simulator.providers.wire import (
-    HTML,
-    Answer,
-    Call,
-    Headers,
-    ProviderError,
-    bad_gateway_page,
-    dumps,
-    retry_headers,
-)
+from proxy.simulator.providers import anthropic_threads
+from proxy.simulator.providers.anthropic_errors import broken_event as broken_event
+from proxy.simulator.providers.anthropic_errors import error as error
+from proxy.simulator.providers.anthropic_errors import error_event as error_event
+from proxy.simulator.providers.anthropic_errors import headers as headers
+from proxy.simulator.providers.anthropic_errors import refuse
+from proxy.simulator.providers.anthropic_errors import schema_error as schema_error
+from proxy.simulator.providers.anthropic_request import check, custom_tools, is_thinking
+from proxy.simulator.providers.anthropic_tokens import prompt_tokens
+from proxy.simulator.providers.wire import Answer, Call, ProviderError, dumps
 from proxy.simulator.replies.reply import (
     Choice,
     Prompt,
     Reply,
     Tool,
     ToolChoice,
+    ToolUse,
     identifier,
     request_key,
     tool_to_call,
@@ -37,27 +37,14 @@ NAME = "anthropic"
 GROUP = 4
 """Tokens to a text delta."""
 
-MESSAGES = {
-    400: "Invalid request.",
-    401: "invalid x-api-key",
-    403: "Your API key does not have permission to use the specified resource.",
-    404: "model: {model}",
-    408: "Request timed out.",
-    409: "The request conflicts with another one.",
-    413: "Request exceeds the maximum size",
-    422: "Unprocessable request.",
-    429: "This request would exceed your organization's rate limit of 4,000 requests per minute. For details, refer "
-    "to: https://docs.anthropic.com/en/api/rate-limits. You can see the response headers for current usage.",
-    500: "Internal server error",
-    503: "Service unavailable",
-    504: "Request timed out. Please try again.",
-    529: "Overloaded",
+FINISH = {
+    "stop": "end_turn",
+    "stop_sequence": "stop_sequence",
+    "length": "max_tokens",
+    "tool": "tool_use",
+    "refusal": "refusal",
+    "content_filter": "refusal",
 }
-"""status -> message. 502 comes from the load balancer, as HTML."""
-
-FINISH = {"stop": "end_turn", "stop_sequence": "stop_sequence", "length": "max_tokens", "tool": "tool_use"}
-
-LIMITS = (("requests", 4000), ("input-tokens", 400_000), ("output-tokens", 80_000), ("tokens", 480_000))
 
 
 def authorise(call: Call) -> None:
@@ -67,39 +54,56 @@ def authorise(call: Call) -> None:
 
 
 def read(call: Call) -> Prompt:
+    anthropic_threads.check(call)
     body = check(call)
     model: str = body["model"]
     if not model.startswith("claude-"):
         raise ProviderError(error(call, 404, None))
     messages = body["messages"]
+    offered = tuple(Tool(tool["name"], tool.get("input_schema") or {}) for tool in custom_tools(body))
+    results = _results(messages[-1])
     return Prompt(
         model=model,
-        key=request_key(model, body, call.raw),
-        last_text=next((text for m in reversed(messages) if m["role"] == "user" and (text := _text(m))), ""),
+        key=request_key(model, _without_thread(body), call.raw),
+        last_text=next((text for m in reversed(messages) if m["role"] == "user" and (text := _text(m["content"]))), ""),
         prompt_tokens=prompt_tokens(body),
         limit=body["max_tokens"],
         stop=tuple(body.get("stop_sequences") or ()),
-        tool=_tool(body),
+        tool=_tool(body, offered) if offered else None,
         schema=_schema(body),
+        offered=offered,
+        results=results,
+        thinking=is_thinking(body, after_tools=bool(results)),
     )
 
 
-def _text(message: dict[str, Any]) -> str:
-    content = message["content"]
+def _without_thread(body: dict[str, Any]) -> dict[str, Any]:
+    """The same conversation gets the same reply, whether it is kept here or sent whole."""
+    return {name: value for name, value in body.items() if name != "thread"} if "thread" in body else body
+
+
+def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return " ".join(block["text"] for block in content if block["type"] == "text")
 
 
-def _tool(body: dict[str, Any]) -> Tool | None:
-    offered = [Tool(tool["name"], tool.get("input_schema", {})) for tool in custom_tools(body)]
+def _results(message: dict[str, Any]) -> tuple[str, ...]:
+    """The texts of the tools' results in a message."""
+    if isinstance(message["content"], str):
+        return ()
+    results = [block for block in message["content"] if block["type"] == "tool_result"]
+    return tuple(_text(block.get("content") or "") for block in results)
+
+
+def _tool(body: dict[str, Any], offered: tuple[Tool, ...]) -> Tool | None:
     choice = body.get("tool_choice") or {"type": "auto"}
     how: ToolChoice = choice["type"] if choice["type"] in ("auto", "none") else "required"
     last = body["messages"][-1]
     users_turn = last["role"] == "user" and (
         isinstance(last["content"], str) or all(block["type"] != "tool_result" for block in last["content"])
     )
-    return tool_to_call(offered, how, choice.get("name"), users_turn)
+    return tool_to_call(list(offered), how, choice.get("name"), users_turn)
 
 
 def _schema(body: dict[str, Any]) -> Any:
@@ -109,82 +113,122 @@ def _schema(body: dict[str, Any]) -> Any:
 
 def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
     choice = reply.choices[0]
-    body = _message(
-        call,
-        prompt,
-        content=[_block(prompt, choice)],
-        stop_reason=FINISH[choice.finish],
-        stop_sequence=choice.stopped_by,
-        output_tokens=reply.completion_tokens,
-    )
+    content = _content(call, prompt, choice)
+    if "thread" in call.body:
+        anthropic_threads.keep(call.body, _id(call), content)
+    body = _message(call, prompt, reply, content, reply.completion_tokens)
+    body.update(_ended(choice))
+    body["usage"].update(_details(choice))
     return Answer(200, dumps(body))
 
 
-def _message(
-    call: Call,
-    prompt: Prompt,
-    content: list[dict[str, Any]],
-    stop_reason: str | None,
-    stop_sequence: str | None,
-    output_tokens: int,
-) -> dict[str, Any]:
+def _id(call: Call) -> str:
+    return "msg_01" + identifier(call.request_id.encode(), "reply", 22)
+
+
+def _message(call: Call, prompt: Prompt, reply: Reply, content: list[dict[str, Any]], output: int) -> dict[str, Any]:
+    """A message that has not ended."""
     return {
         "model": prompt.model,
-        "id": "msg_01" + identifier(call.request_id.encode(), "reply", 22),
+        "id": _id(call),
         "type": "message",
         "role": "assistant",
         "content": content,
-        "stop_reason": stop_reason,
-        "stop_sequence": stop_sequence,
+        "stop_reason": None,
+        "stop_sequence": None,
+        "stop_details": None,
         "usage": {
-            "input_tokens": prompt.prompt_tokens,
+            "input_tokens": reply.prompt_tokens,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
             "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-            "output_tokens": output_tokens,
+            "output_tokens": output,
             "service_tier": "standard",
         },
     }
 
 
-def _block(prompt: Prompt, choice: Choice) -> dict[str, Any]:
-    if choice.tool is None:
-        return {"type": "text", "text": choice.text}
-    # Input cut off by max_tokens is no JSON, so nothing of it can be shown in one piece.
-    whole = choice.finish == "tool"
-    return {**_tool_use(prompt, choice.tool), "input": orjson.loads(choice.text) if whole else {}}
+def _ended(choice: Choice) -> dict[str, Any]:
+    """Why a message ended. A refusal's words are its explanation, and its text too, where clients look for one."""
+    reason = FINISH[choice.finish]
+    details: dict[str, Any] | None = None
+    if reason == "refusal":
+        explanation = choice.text if choice.refused else None
+        details = {"type": "refusal", "category": None, "explanation": explanation}
+    return {"stop_reason": reason, "stop_sequence": choice.stopped_by, "stop_details": details}
 
 
-def _tool_use(prompt: Prompt, name: str) -> dict[str, Any]:
-    return {"type": "tool_use", "id": "toolu_01" + identifier(prompt.key, "tool", 22), "name": name, "input": {}}
+def _details(choice: Choice) -> dict[str, Any]:
+    return {"output_tokens_details": {"thinking_tokens": choice.reasoning}} if choice.reasoning else {}
+
+
+def _content(call: Call, prompt: Prompt, choice: Choice) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    if choice.thoughts is not None:
+        shown = "" if _is_omitted(call) else choice.thoughts.text
+        blocks.append({"type": "thinking", "thinking": shown, "signature": _signature(prompt)})
+    if choice.text or not (blocks or choice.tools):
+        blocks.append({"type": "text", "text": choice.text})
+    for number, use in enumerate(choice.tools):
+        # Input cut off by max_tokens is no JSON, so nothing of it can be shown in one piece.
+        blocks.append(
+            {**_tool_use(prompt, use, number), "input": orjson.loads(use.arguments.text) if use.whole else {}}
+        )
+    return blocks
+
+
+def _is_omitted(call: Call) -> bool:
+    """Whether the client wants thinking blocks without the thoughts."""
+    return bool(call.body["thinking"].get("display") == "omitted")
+
+
+def _signature(prompt: Prompt) -> str:
+    """What a client hands back with the thoughts, as opaque as the real one."""
+    return "EqoB" + identifier(prompt.key, "signature", 40) + identifier(prompt.key, "signature 2", 40)
+
+
+def _tool_use(prompt: Prompt, use: ToolUse, number: int) -> dict[str, Any]:
+    made = identifier(prompt.key, f"tool {number}" if number else "tool", 22)
+    return {"type": "tool_use", "id": "toolu_01" + made, "name": use.name, "input": {}}
 
 
 def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     choice = reply.choices[0]
-    started = _message(call, prompt, content=[], stop_reason=None, stop_sequence=None, output_tokens=1)
-    if choice.tool is None:
-        block: dict[str, Any] = {"type": "text", "text": ""}
-        deltas = [{"type": "text_delta", "text": part} for part in choice.parts(GROUP)]
-    else:
-        block = _tool_use(prompt, choice.tool)
-        pieces = ["", *choice.parts(GROUP)]
-        deltas = [{"type": "input_json_delta", "partial_json": part} for part in pieces]
-    ended = {"stop_reason": FINISH[choice.finish], "stop_sequence": choice.stopped_by}
+    if "thread" in call.body:
+        anthropic_threads.keep(call.body, _id(call), _content(call, prompt, choice))
+    events = [_event("message_start", message=_message(call, prompt, reply, [], 1))]
+    for index, (block, deltas) in enumerate(_blocks(call, prompt, choice)):
+        events.append(_event("content_block_start", index=index, content_block=block))
+        if index == 0:
+            events.append(_event("ping"))
+        events += [_event("content_block_delta", index=index, delta=delta) for delta in deltas]
+        events.append(_event("content_block_stop", index=index))
     usage = {
-        "input_tokens": prompt.prompt_tokens,
+        "input_tokens": reply.prompt_tokens,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "output_tokens": reply.completion_tokens,
+        **_details(choice),
     }
-    return [
-        _event("message_start", message=started),
-        _event("content_block_start", index=0, content_block=block),
-        _event("ping"),
-        *(_event("content_block_delta", index=0, delta=delta) for delta in deltas),
-        _event("content_block_stop", index=0),
-        _event("message_delta", delta=ended, usage=usage),
-        _event("message_stop"),
-    ]
+    return [*events, _event("message_delta", delta=_ended(choice), usage=usage), _event("message_stop")]
+
+
+def _blocks(call: Call, prompt: Prompt, choice: Choice) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The content's blocks: each as it starts, and what is added to it."""
+    made: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+    if choice.thoughts is not None:
+        pieces = [] if _is_omitted(call) else choice.thoughts.parts(GROUP)
+        deltas: list[dict[str, Any]] = [{"type": "thinking_delta", "thinking": part} for part in pieces]
+        deltas.append({"type": "signature_delta", "signature": _signature(prompt)})
+        made.append(({"type": "thinking", "thinking": "", "signature": ""}, deltas))
+    if choice.text or not (made or choice.tools):
+        deltas = [{"type": "text_delta", "text": part} for part in choice.words.parts(GROUP)]
+        made.append(({"type": "text", "text": ""}, deltas))
+    for number, use in enumerate(choice.tools):
+        pieces = ["", *use.arguments.parts(GROUP)]
+        deltas = [{"type": "input_json_delta", "partial_json": part} for part in pieces]
+        made.append((_tool_use(prompt, use, number), deltas))
+    return made
 
 
 def _event(name: str, **fields: Any) -> bytes:
@@ -193,47 +237,3 @@ def _event(name: str, **fields: Any) -> bytes:
 
 def stream_type(_call: Call) -> bytes:
     return b"text/event-stream; charset=utf-8"
-
-
-def headers(call: Call, _elapsed_ms: int) -> Headers:
-    reset = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
-    made = [
-        (b"request-id", b"req_" + call.request_id.encode()),
-        (b"anthropic-organization-id", b"00000000-0000-4000-8000-000000000000"),
-    ]
-    for name, limit in LIMITS:
-        prefix = b"anthropic-ratelimit-" + name.encode()
-        made += [
-            (prefix + b"-limit", b"%d" % limit),
-            (prefix + b"-remaining", b"%d" % (limit - 1)),
-            (prefix + b"-reset", reset),
-        ]
-    return made
-
-
-def schema_error(prompt: Prompt, reason: str) -> ProviderError:
-    where = "tools.0.custom.input_schema" if prompt.tool is not None else "output_config.format.schema"
-    return ProviderError(Answer(400, dumps(refusal(None, "invalid_request_error", f"{where}: {reason}"))))
-
-
-def error(call: Call, status: int, retry_after: float | None) -> Answer:
-    extra = retry_headers(retry_after)
-    if status == 502:
-        return Answer(status, bad_gateway_page(status, "Bad Gateway", "cloudflare"), HTML, extra)
-    return Answer(status, dumps(refusal(call, _type(status), _text_of(call, status))), headers=extra)
-
-
-def _type(status: int) -> str:
-    return ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-
-
-def _text_of(call: Call, status: int) -> str:
-    return MESSAGES.get(status, MESSAGES[500 if status >= 500 else 400]).format(model=call.model)
-
-
-def error_event(call: Call, status: int) -> bytes:
-    return _event("error", error={"type": _type(status), "message": _text_of(call, status)})
-
-
-def broken_event(_call: Call) -> bytes:
-    return b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"ty\n\n'

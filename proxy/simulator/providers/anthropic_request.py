@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
-from proxy.simulator.providers.wire import Answer, Call, ProviderError, dumps, is_integer, is_number
-from proxy.simulator.replies import tokens
-
-ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    500: "api_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
+from proxy.simulator.providers.anthropic_errors import refuse
+from proxy.simulator.providers.wire import Call, is_integer, is_number
 
 BLOCKS = (
     "text",
@@ -34,21 +18,22 @@ BLOCKS = (
     "tool_result",
     "server_tool_use",
     "web_search_tool_result",
+    "web_fetch_tool_result",
+    "code_execution_tool_result",
+    "bash_code_execution_tool_result",
+    "text_editor_code_execution_tool_result",
+    "tool_search_tool_result",
+    "mcp_tool_use",
+    "mcp_tool_result",
+    "container_upload",
+    "compaction",
 )
 TOOL_CHOICES = ("auto", "any", "tool", "none")
-IMAGE_TOKENS = 1_600
-"""What an image of the usual greatest size counts."""
-TOOLS_TOKENS = 346
-"""The system prompt that goes with tools (https://docs.anthropic.com/en/docs/build-with-claude/tool-use)."""
-
-
-def refusal(call: Call | None, kind: str, message: str) -> dict[str, Any]:
-    request_id = {"request_id": "req_" + call.request_id} if call is not None else {}
-    return {"type": "error", "error": {"type": kind, "message": message}, **request_id}
-
-
-def refuse(call: Call, message: str, status: int = 400) -> ProviderError:
-    return ProviderError(Answer(status, dumps(refusal(call, ERROR_TYPES[status], message))))
+THINKING = ("enabled", "disabled", "between_tools", "adaptive")
+LEAST_BUDGET = 1024
+MOST_BREAKPOINTS = 4
+"""Places of a request that may be marked with cache_control."""
+LIMITS_PAGE = "Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
 
 
 def check(call: Call) -> dict[str, Any]:
@@ -75,7 +60,13 @@ def _problem(body: dict[str, Any]) -> str | None:
         return "max_tokens: Input should be a valid integer"
     if body["max_tokens"] < 1:
         return "max_tokens: Input should be greater than or equal to 1"
-    return _settings_problem(body) or _messages_problem(body["messages"]) or _tools_problem(body)
+    return (
+        _settings_problem(body)
+        or _messages_problem(body["messages"])
+        or _tools_problem(body)
+        or _thinking_problem(body)
+        or _cache_problem(body)
+    )
 
 
 def _settings_problem(body: dict[str, Any]) -> str | None:
@@ -149,6 +140,10 @@ def _blocks_problem(blocks: Any, at: str) -> str | None:
             return f"{where}.text.text: " + ("Input should be a valid string" if "text" in block else "Field required")
         if block["type"] == "text" and not block["text"]:
             return "messages: text content blocks must be non-empty"
+        if block["type"] == "tool_result" and not isinstance(block.get("content"), (str, type(None))):
+            problem = _blocks_problem(block["content"], f"{where}.tool_result.content")
+            if problem is not None:
+                return problem
     return None
 
 
@@ -203,25 +198,52 @@ def _tools_problem(body: dict[str, Any]) -> str | None:
     return None
 
 
-def prompt_tokens(body: dict[str, Any]) -> int:
-    """What a request counts as: its texts, a few tokens a message, images at their usual size, tools as JSON."""
-    total = 3 + _content_tokens(body.get("system") or "")
-    for message in body["messages"]:
-        total += 4 + _content_tokens(message["content"])
-    if body.get("tools"):
-        total += TOOLS_TOKENS + tokens.count(orjson.dumps(body["tools"]).decode())
-    return total
+def _thinking_problem(body: dict[str, Any]) -> str | None:
+    """https://docs.claude.com/en/docs/build-with-claude/extended-thinking"""
+    thinking = body.get("thinking")
+    if thinking is None:
+        return None
+    if not isinstance(thinking, dict) or thinking.get("type") not in THINKING:
+        expected = ", ".join(f"'{one}'" for one in THINKING)
+        return f"thinking: Input tag does not match any of the expected tags: {expected}"
+    if thinking["type"] == "enabled":
+        budget = thinking.get("budget_tokens")
+        if not isinstance(budget, int) or isinstance(budget, bool):
+            return "thinking.enabled.budget_tokens: " + (
+                "Input should be a valid integer" if "budget_tokens" in thinking else "Field required"
+            )
+        if budget < LEAST_BUDGET:
+            return f"thinking.enabled.budget_tokens: Input should be greater than or equal to {LEAST_BUDGET}"
+        if budget >= body["max_tokens"]:
+            page = f"{LIMITS_PAGE}#max-tokens-and-context-window-size"
+            return f"`max_tokens` must be greater than `thinking.budget_tokens`. {page}"
+    if thinking["type"] == "disabled":
+        return None
+    if body.get("temperature") not in (None, 1):
+        return f"`temperature` may only be set to 1 when thinking is enabled. {LIMITS_PAGE}"
+    if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
+        return "Thinking may not be enabled when tool_choice forces tool use."
+    return None
 
 
-def _content_tokens(content: Any) -> int:
-    if isinstance(content, str):
-        return tokens.count(content)
-    total = 0
-    for block in content:
-        if block["type"] == "text":
-            total += tokens.count(block["text"])
-        elif block["type"] in ("image", "document"):
-            total += IMAGE_TOKENS
-        else:
-            total += tokens.count(orjson.dumps(block).decode())
-    return total
+def is_thinking(body: dict[str, Any], after_tools: bool) -> bool:
+    """Whether the reply begins with a thinking block."""
+    kind = (body.get("thinking") or {}).get("type")
+    return kind in ("enabled", "adaptive") or (kind == "between_tools" and after_tools)
+
+
+def _cache_problem(body: dict[str, Any]) -> str | None:
+    """https://docs.claude.com/en/docs/build-with-claude/prompt-caching"""
+    lists = [body.get("system"), body.get("tools"), *(message["content"] for message in body["messages"])]
+    marked = [
+        part["cache_control"]
+        for parts in lists
+        if isinstance(parts, list)
+        for part in parts
+        if part.get("cache_control") is not None
+    ]
+    if len(marked) > MOST_BREAKPOINTS:
+        return f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {len(marked)}."
+    if any(not isinstance(mark, dict) or mark.get("type") != "ephemeral" for mark in marked):
+        return "cache_control: Input tag does not match any of the expected tags: 'ephemeral'"
+    return None

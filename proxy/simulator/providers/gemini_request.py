@@ -10,41 +10,10 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator.providers.wire import Answer, ProviderError, dumps, is_integer, is_number
-from proxy.simulator.replies import tokens
-
-STATUSES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    408: "DEADLINE_EXCEEDED",
-    409: "ABORTED",
-    413: "INVALID_ARGUMENT",
-    422: "INVALID_ARGUMENT",
-    429: "RESOURCE_EXHAUSTED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-
-IMAGE_TOKENS = 258
-"""What a small image counts (https://ai.google.dev/gemini-api/docs/tokens)."""
+from proxy.simulator.providers.gemini_errors import refuse
+from proxy.simulator.providers.wire import ProviderError, is_integer, is_number
 
 SCHEMA_TYPES = {"STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"}
-
-
-def refusal(message: str, status: int, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    name = STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
-    body: dict[str, Any] = {"code": status, "message": message, "status": name}
-    if details:
-        body["details"] = details
-    return {"error": body}
-
-
-def refuse(message: str, status: int = 400) -> ProviderError:
-    return ProviderError(Answer(status, dumps(refusal(message, status)), b"application/json; charset=UTF-8"))
 
 
 def either(fields: Mapping[str, Any], camel: str, snake: str) -> Any:
@@ -123,9 +92,28 @@ def _generation_config(config: Any) -> None:
         raise refuse(
             "* GenerateContentRequest.generation_config.temperature: temperature must be in the range [0.0, 2.0].\n"
         )
+    _logprobs(config)
+    thinking = either(config, "thinkingConfig", "thinking_config")
+    if not isinstance(thinking, (dict, type(None))):
+        raise _invalid("generation_config.thinking_config", "ThinkingConfig", thinking)
     stop = either(config, "stopSequences", "stop_sequences")
     if stop is not None and not (isinstance(stop, list) and all(isinstance(one, str) for one in stop)):
         raise _invalid("generation_config.stop_sequences", "TYPE_STRING", stop)
+
+
+def _logprobs(config: dict[str, Any]) -> None:
+    asked, top = either(config, "responseLogprobs", "response_logprobs"), config.get("logprobs")
+    if not isinstance(asked, (bool, type(None))):
+        raise _invalid("generation_config.response_logprobs", "TYPE_BOOL", asked)
+    if top is None:
+        return
+    if not is_integer(top):
+        raise _invalid("generation_config.logprobs", "TYPE_INT32", top)
+    if not asked:
+        message = "logprobs is only allowed when response_logprobs is true."
+        raise refuse(f"* GenerateContentRequest.generation_config.logprobs: {message}\n")
+    if not 0 <= top <= 20:
+        raise refuse("* GenerateContentRequest.generation_config.logprobs: must be in the range [0, 20].\n")
 
 
 def _tools(body: dict[str, Any]) -> None:
@@ -191,21 +179,3 @@ def json_schema(schema: Any) -> Any:
     if isinstance(plain.get("anyOf"), list):
         plain["anyOf"] = [json_schema(part) for part in plain["anyOf"]]
     return plain
-
-
-def prompt_tokens(body: Mapping[str, Any]) -> int:
-    """What a request counts as: its texts, inline files as one small image each, the rest as JSON."""
-    contents = list(body["contents"])
-    system = either(body, "systemInstruction", "system_instruction")
-    total = 0
-    for content in [*contents, system] if system is not None else contents:
-        for part in content["parts"]:
-            if "text" in part:
-                total += tokens.count(part["text"])
-            elif any(name in part for name in ("inlineData", "inline_data", "fileData", "file_data")):
-                total += IMAGE_TOKENS
-            else:
-                total += tokens.count(orjson.dumps(part).decode())
-    if body.get("tools"):
-        total += tokens.count(orjson.dumps(body["tools"]).decode())
-    return max(total, 1)

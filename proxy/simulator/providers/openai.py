@@ -1,24 +1,24 @@
 """OpenAI's wire format: POST /v1/chat/completions and GET /v1/models.
 
-Shapes follow https://platform.openai.com/docs/api-reference/chat; `openai_request.py` checks what comes in.
+Shapes follow https://platform.openai.com/docs/api-reference/chat; `openai_request.py` checks what comes in,
+`openai_errors.py` has errors and headers.
 """
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
-from proxy.simulator.providers.openai_request import check, is_known, prompt_tokens, refuse
-from proxy.simulator.providers.wire import (
-    HTML,
-    Answer,
-    Call,
-    Headers,
-    ProviderError,
-    bad_gateway_page,
-    dumps,
-    event,
-    retry_headers,
-)
+from proxy.simulator.providers.openai_errors import broken_event as broken_event
+from proxy.simulator.providers.openai_errors import error as error
+from proxy.simulator.providers.openai_errors import error_event as error_event
+from proxy.simulator.providers.openai_errors import headers as headers
+from proxy.simulator.providers.openai_errors import refuse
+from proxy.simulator.providers.openai_errors import schema_error as schema_error
+from proxy.simulator.providers.openai_request import check, is_known, texts
+from proxy.simulator.providers.openai_tokens import prompt_tokens, reasoning
+from proxy.simulator.providers.wire import Answer, Call, ProviderError, dumps, event
+from proxy.simulator.replies.logprobs import TokenLogprob, logprobs
 from proxy.simulator.replies.reply import (
     Choice,
     Prompt,
@@ -47,49 +47,6 @@ SNAPSHOTS = {
 }
 """The dated model that answers for an alias; replies name it."""
 
-ERRORS: dict[int, tuple[str, str, str | None]] = {
-    400: ("Invalid request.", "invalid_request_error", None),
-    401: (
-        "Incorrect API key provided: sk-*****. You can find your API key at "
-        "https://platform.openai.com/account/api-keys.",
-        "invalid_request_error",
-        "invalid_api_key",
-    ),
-    403: (
-        "Country, region, or territory not supported",
-        "request_forbidden",
-        "unsupported_country_region_territory",
-    ),
-    404: (
-        "The model `{model}` does not exist or you do not have access to it.",
-        "invalid_request_error",
-        "model_not_found",
-    ),
-    408: (
-        "Timed out generating response. Please try again with a shorter prompt or with `max_tokens` set to a lower "
-        "value.",
-        "internal_error",
-        "request_timeout",
-    ),
-    409: ("The request conflicts with another one. Please try again.", "invalid_request_error", "conflict"),
-    413: ("Maximum content size limit (26214400) exceeded", "invalid_request_error", None),
-    422: ("Unprocessable request.", "invalid_request_error", None),
-    429: (
-        "Rate limit reached for {model} in organization org-simulated on requests per min (RPM): Limit 10000, "
-        "Used 10000, Requested 1. Please try again in {wait}. Visit "
-        "https://platform.openai.com/account/rate-limits to learn more.",
-        "requests",
-        "rate_limit_exceeded",
-    ),
-    500: (
-        "The server had an error while processing your request. Sorry about that!",
-        "server_error",
-        None,
-    ),
-    503: ("The engine is currently overloaded, please try again later", "server_error", "engine_overloaded"),
-}
-"""status -> message, type, code. 502 and 504 come from the load balancer, as HTML."""
-
 NO_KEY = (
     "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
     "(i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if you're accessing the "
@@ -97,18 +54,14 @@ NO_KEY = (
     "https://platform.openai.com/account/api-keys."
 )
 
-LIMITS: Headers = [
-    (b"x-ratelimit-limit-requests", b"10000"),
-    (b"x-ratelimit-limit-tokens", b"30000000"),
-    (b"x-ratelimit-remaining-tokens", b"29999000"),
-    (b"x-ratelimit-reset-requests", b"6ms"),
-    (b"x-ratelimit-reset-tokens", b"2ms"),
-    (b"openai-organization", b"org-simulated"),
-    (b"openai-project", b"proj_simulated"),
-    (b"openai-version", b"2020-10-01"),
-]
-
-FINISH = {"stop": "stop", "stop_sequence": "stop", "length": "length", "tool": "tool_calls"}
+FINISH = {
+    "stop": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "tool": "tool_calls",
+    "refusal": "stop",
+    "content_filter": "content_filter",
+}
 
 
 def authorise(call: Call) -> None:
@@ -123,8 +76,9 @@ def read(call: Call) -> Prompt:
     if not is_known(model):
         raise ProviderError(error(call, 404, None))
     messages = body["messages"]
-    last_text = next((_text(m) for m in reversed(messages) if m["role"] == "user"), "")
+    last_text = next((" ".join(texts(m.get("content"))) for m in reversed(messages) if m["role"] == "user"), "")
     limit = body.get("max_completion_tokens")
+    offered = _offered(body)
     return Prompt(
         model=model,
         key=request_key(model, body, call.raw),
@@ -132,30 +86,47 @@ def read(call: Call) -> Prompt:
         prompt_tokens=prompt_tokens(body),
         limit=limit if limit is not None else body.get("max_tokens"),
         stop=_stop(body.get("stop")),
-        tool=_tool(body),
+        tool=_tool(body, offered) if offered else None,
         schema=_schema(body.get("response_format"), last_text),
         choices=body.get("n") or 1,
+        offered=offered,
+        results=_results(messages) if messages[-1]["role"] == "tool" else (),
+        reasoning=reasoning(body),
+        logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
     )
-
-
-def _text(message: dict[str, Any]) -> str:
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    return " ".join(part["text"] for part in content or () if part["type"] == "text")
 
 
 def _stop(stop: Any) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop or ())
 
 
-def _tool(body: dict[str, Any]) -> Tool | None:
+def _offered(body: dict[str, Any]) -> tuple[Tool, ...]:
     functions = [tool["function"] for tool in body.get("tools") or () if tool["type"] == "function"]
-    offered = [Tool(function["name"], function.get("parameters", {})) for function in functions]
-    given: Any = body.get("tool_choice") or "auto"
-    how: ToolChoice = "required" if isinstance(given, dict) else given
-    name = given["function"]["name"] if isinstance(given, dict) else None
-    return tool_to_call(offered, how, name, users_turn=body["messages"][-1]["role"] == "user")
+    return tuple(Tool(function["name"], function.get("parameters") or {}) for function in functions)
+
+
+def _tool(body: dict[str, Any], offered: tuple[Tool, ...]) -> Tool | None:
+    choice: Any = body.get("tool_choice") or "auto"
+    how, name, usable = choice, None, list(offered)
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        allowed = choice["allowed_tools"]
+        how = allowed["mode"]
+        names = [tool[tool["type"]]["name"] for tool in allowed["tools"]]
+        usable = [tool for tool in offered if tool.name in names]
+    elif isinstance(choice, dict):
+        how, name = "required", choice[choice.get("type", "function")]["name"]
+    mode: ToolChoice = how
+    return tool_to_call(usable, mode, name, users_turn=body["messages"][-1]["role"] == "user")
+
+
+def _results(messages: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The texts of the tools' results at the end."""
+    found = []
+    for message in reversed(messages):
+        if message["role"] != "tool":
+            break
+        found.append(" ".join(texts(message["content"])))
+    return tuple(reversed(found))
 
 
 def _schema(response_format: Any, last_text: str) -> Any:
@@ -173,13 +144,13 @@ def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
             {
                 "index": index,
                 "message": _message(prompt, choice, index),
-                "logprobs": None,
+                "logprobs": _logprobs(choice, _tokens(prompt, choice, index)),
                 "finish_reason": _finish(call, choice),
             }
             for index, choice in enumerate(reply.choices)
         ],
-        "usage": _usage(prompt, reply),
-        **_tail(prompt),
+        "usage": _usage(reply),
+        **_tail(call, prompt),
     }
     return Answer(200, dumps(body))
 
@@ -193,44 +164,53 @@ def _head(call: Call, prompt: Prompt, kind: str) -> dict[str, Any]:
     }
 
 
-def _tail(prompt: Prompt) -> dict[str, Any]:
+def _tail(call: Call, prompt: Prompt) -> dict[str, Any]:
     fingerprint = "fp_" + identifier(prompt.model.encode(), "fingerprint", 10).lower()
-    return {"service_tier": "default", "system_fingerprint": fingerprint}
+    asked = call.body.get("service_tier")
+    tier = asked if asked in ("flex", "priority", "scale") else "default"
+    return {"service_tier": tier, "system_fingerprint": fingerprint}
 
 
 def _message(prompt: Prompt, choice: Choice, index: int) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
-    if choice.tool is not None:
-        message["content"] = None
+    text = choice.text
+    if choice.refused:
+        return {"role": "assistant", "content": None, "refusal": text, "annotations": []}
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    if choice.tools:
+        message["content"] = text or None
         message["tool_calls"] = [
             {
-                "id": _call_id(prompt, index),
+                "id": _call_id(prompt, index, number),
                 "type": "function",
-                "function": {"name": choice.tool, "arguments": choice.text},
+                "function": {"name": use.name, "arguments": use.arguments.text},
             }
+            for number, use in enumerate(choice.tools)
         ]
     return message
 
 
-def _call_id(prompt: Prompt, index: int) -> str:
-    return "call_" + identifier(prompt.key, f"tool {index}", 24)
+def _call_id(prompt: Prompt, index: int, number: int) -> str:
+    return "call_" + identifier(prompt.key, f"tool {index}" + (f" {number}" if number else ""), 24)
 
 
 def _finish(call: Call, choice: Choice) -> str:
     # A function that the client forces by name ends with "stop".
-    if choice.finish == "tool" and isinstance(call.body.get("tool_choice"), dict):
-        return "stop"
+    if choice.finish == "tool" and not choice.finish_given:
+        forced = call.body.get("tool_choice")
+        if isinstance(forced, dict) and forced.get("type") != "allowed_tools":
+            return "stop"
     return FINISH[choice.finish]
 
 
-def _usage(prompt: Prompt, reply: Reply) -> dict[str, Any]:
+def _usage(reply: Reply) -> dict[str, Any]:
+    completion = reply.completion_tokens
     return {
-        "prompt_tokens": prompt.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
-        "total_tokens": prompt.prompt_tokens + reply.completion_tokens,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": completion,
+        "total_tokens": reply.prompt_tokens + completion,
         "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": 0,
+            "reasoning_tokens": reply.reasoning_tokens,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
@@ -238,77 +218,85 @@ def _usage(prompt: Prompt, reply: Reply) -> dict[str, Any]:
     }
 
 
+def _tokens(prompt: Prompt, choice: Choice, index: int) -> list[TokenLogprob] | None:
+    """What is told of the text's tokens, where the client asks for it."""
+    if prompt.logprobs is None:
+        return None
+    return logprobs(prompt.key, index, choice.words.encoded, prompt.logprobs)
+
+
+def _logprobs(choice: Choice, listed: list[TokenLogprob] | None) -> dict[str, Any] | None:
+    """They are told of the text or of the refusal; of tool calls they never are."""
+    if not listed:
+        return None
+    content = [
+        {**_logprob(token), "top_logprobs": [_logprob(other) for other in token.alternatives]} for token in listed
+    ]
+    return {"content": None, "refusal": content} if choice.refused else {"content": content, "refusal": None}
+
+
+def _logprob(token: TokenLogprob) -> dict[str, Any]:
+    return {"token": token.text, "logprob": token.logprob, "bytes": list(token.raw)}
+
+
 def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
-    head = {**_head(call, prompt, "chat.completion.chunk"), **_tail(prompt)}
+    head = {**_head(call, prompt, "chat.completion.chunk"), **_tail(call, prompt)}
     with_usage = (call.body.get("stream_options") or {}).get("include_usage") is True
     tail = {"usage": None} if with_usage else {}
-    events: list[bytes] = []
+    spoken: list[list[bytes]] = []
     for index, choice in enumerate(reply.choices):
-        for delta, finish in _deltas(call, prompt, choice, index):
-            part = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-            events.append(event({**head, "choices": [part], **tail}))
+        parts: list[dict[str, Any]] = [
+            {"index": index, "delta": delta, "logprobs": told, "finish_reason": None}
+            for delta, told in _deltas(prompt, choice, index)
+        ]
+        parts.append({"index": index, "delta": {}, "logprobs": None, "finish_reason": _finish(call, choice)})
+        spoken.append([event({**head, "choices": [part], **tail}) for part in parts])
+    # Several choices come side by side.
+    events = spoken[0] if len(spoken) == 1 else [one for row in zip_longest(*spoken) for one in row if one is not None]
     if with_usage:
-        events.append(event({**head, "choices": [], "usage": _usage(prompt, reply)}))
+        events.append(event({**head, "choices": [], "usage": _usage(reply)}))
     events.append(b"data: [DONE]\n\n")
     return events
 
 
-def _deltas(call: Call, prompt: Prompt, choice: Choice, index: int) -> list[tuple[dict[str, Any], str | None]]:
-    """A choice's chunks: the delta and the finish reason of each."""
+Delta = tuple[dict[str, Any], dict[str, Any] | None]
+"""A chunk's delta and its logprobs."""
+
+
+def _deltas(prompt: Prompt, choice: Choice, index: int) -> list[Delta]:
+    """A choice's chunks up to the last, which says why it ended."""
+    name = "refusal" if choice.refused else "content"
     first: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
-    middle: list[dict[str, Any]]
-    if choice.tool is None:
-        middle = [{"content": part} for part in choice.parts()]
+    if choice.refused:
+        first = {"role": "assistant", "content": None, "refusal": ""}
+    if prompt.logprobs is None:
+        said: list[Delta] = [({name: part}, None) for part in choice.words.parts()]
     else:
-        function = {"name": choice.tool, "arguments": ""}
-        opened = {"index": 0, "id": _call_id(prompt, index), "type": "function", "function": function}
-        first = {"role": "assistant", "content": None, "tool_calls": [opened], "refusal": None}
-        middle = [{"tool_calls": [{"index": 0, "function": {"arguments": part}}]} for part in choice.parts()]
-    return [(first, None), *((delta, None) for delta in middle), ({}, _finish(call, choice))]
+        told = _tokens(prompt, choice, index) or []
+        said = [({name: part}, _logprobs(choice, told[at:end])) for part, at, end in choice.words.spans()]
+    calls: list[Delta] = []
+    for number, use in enumerate(choice.tools):
+        opened = {
+            "index": number,
+            "id": _call_id(prompt, index, number),
+            "type": "function",
+            "function": {"name": use.name, "arguments": ""},
+        }
+        calls.append(({"tool_calls": [opened]}, None))
+        calls += [({"tool_calls": [_argument(number, part)]}, None) for part in use.arguments.parts()]
+    if calls and not said:
+        # The first call is opened in the first chunk.
+        first = {"role": "assistant", "content": None, "tool_calls": calls[0][0]["tool_calls"], "refusal": None}
+        calls = calls[1:]
+    return [(first, None), *said, *calls]
+
+
+def _argument(number: int, part: str) -> dict[str, Any]:
+    return {"index": number, "function": {"arguments": part}}
 
 
 def stream_type(_call: Call) -> bytes:
     return b"text/event-stream; charset=utf-8"
-
-
-def headers(call: Call, elapsed_ms: int) -> Headers:
-    return [
-        (b"x-request-id", b"req_" + call.request_id.encode()),
-        (b"openai-processing-ms", b"%d" % elapsed_ms),
-        *LIMITS,
-    ]
-
-
-def schema_error(prompt: Prompt, reason: str) -> ProviderError:
-    if prompt.tool is not None:
-        message, param = f"Invalid schema for function '{prompt.tool.name}': {reason}", "tools[0].function.parameters"
-        return refuse(message, param, "invalid_function_parameters")
-    return refuse(f"Invalid schema for response_format: {reason}", "response_format")
-
-
-def error(call: Call, status: int, retry_after: float | None) -> Answer:
-    extra = retry_headers(retry_after)
-    if status in (502, 504):
-        phrase = "Bad Gateway" if status == 502 else "Gateway Time-out"
-        return Answer(status, bad_gateway_page(status, phrase, "cloudflare"), HTML, extra)
-    extra.append((b"x-ratelimit-remaining-requests", b"0" if status == 429 else b"9999"))
-    return Answer(status, dumps(_error(call, status, retry_after)), headers=extra)
-
-
-def _error(call: Call, status: int, retry_after: float | None) -> dict[str, Any]:
-    unlisted = ERRORS[500] if status > 500 else ERRORS[400]
-    message, kind, code = ERRORS.get(status, unlisted)
-    wait = "6ms" if retry_after is None else f"{retry_after:g}s"
-    message = message.format(model=call.model, wait=wait)
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
-
-
-def error_event(call: Call, status: int) -> bytes:
-    return event(_error(call, status, None))
-
-
-def broken_event(_call: Call) -> bytes:
-    return b'data: {"id":"chatcmpl-broken","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"con\n\n'
 
 
 def models() -> Answer:

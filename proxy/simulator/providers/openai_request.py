@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 
-from proxy.simulator.providers.wire import Answer, ProviderError, dumps, is_integer, is_number, kind
-from proxy.simulator.replies import tokens
+from proxy.simulator.providers.openai_errors import missing, refuse, wrong_type, wrong_value
+from proxy.simulator.providers.openai_tools import check_tools
+from proxy.simulator.providers.wire import is_integer, is_number
 
 KNOWN = re.compile(r"^(ft:)?(gpt-|chatgpt-|o\d)")
 NEEDS_COMPLETION_TOKENS = re.compile(r"^(o\d|gpt-5(?!.*-chat))")
@@ -19,19 +20,12 @@ FIXED_SAMPLING = re.compile(r"^(o\d|gpt-5(?!\.\d)(?!.*-chat))")
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 PARTS = ("text", "image_url", "input_audio", "refusal", "audio", "file")
 FORMATS = ("text", "json_object", "json_schema")
-IMAGE_TOKENS = 85
-"""What an image counts in low detail."""
 
 NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
     "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON. If you have trouble "
     "figuring out how to fix this, please contact us through our help center at help.openai.com.)"
 )
-
-
-def refuse(message: str, param: str | None = None, code: str | None = None, status: int = 400) -> ProviderError:
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
-    return ProviderError(Answer(status, dumps(body)))
 
 
 def is_known(model: str) -> bool:
@@ -52,39 +46,30 @@ def check(body: Any) -> dict[str, Any]:
         ("presence_penalty", -2, 2),
         ("frequency_penalty", -2, 2),
     ):
-        _number(body, name, low, high)
-    _integer(body, "max_tokens", 1, None)
-    _integer(body, "max_completion_tokens", 1, None)
-    _integer(body, "n", 1, 128)
-    _boolean(body, "stream")
-    _options(body)
+        number(body, name, low, high)
+    integer(body, "max_tokens", 1, None)
+    integer(body, "max_completion_tokens", 1, None)
+    integer(body, "n", 1, 128)
+    integer(body, "top_logprobs", 0, 20)
+    boolean(body, "stream")
+    boolean(body, "logprobs")
+    if body.get("top_logprobs") is not None and not body.get("logprobs"):
+        message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
+        raise refuse(message, "top_logprobs")
+    options(body)
     _stop(body.get("stop"))
-    _tools(body)
+    check_tools(body)
     _response_format(body)
     _model_limits(model, body)
     return body
 
 
-def _missing(param: str) -> ProviderError:
-    return refuse(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
-
-
-def _wrong_type(param: str, expected: str, value: Any) -> ProviderError:
-    message = f"Invalid type for '{param}': expected {expected}, but got {kind(value)} instead."
-    return refuse(message, param, "invalid_type")
-
-
-def _wrong_value(param: str, value: Any, supported: tuple[str, ...]) -> ProviderError:
-    listed = ", ".join(f"'{one}'" for one in supported[:-1]) + f", and '{supported[-1]}'"
-    return refuse(f"Invalid value: '{value}'. Supported values are: {listed}.", param, "invalid_value")
-
-
 def _messages(body: dict[str, Any]) -> None:
     if "messages" not in body:
-        raise _missing("messages")
+        raise missing("messages")
     messages = body["messages"]
     if not isinstance(messages, list):
-        raise _wrong_type("messages", "an array of objects", messages)
+        raise wrong_type("messages", "an array of objects", messages)
     if not messages:
         raise refuse(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
@@ -95,11 +80,11 @@ def _messages(body: dict[str, Any]) -> None:
     for index, message in enumerate(messages):
         at = f"messages[{index}]"
         if not isinstance(message, dict):
-            raise _wrong_type(at, "an object", message)
+            raise wrong_type(at, "an object", message)
         if "role" not in message:
-            raise _missing(f"{at}.role")
+            raise missing(f"{at}.role")
         if message["role"] not in ROLES:
-            raise _wrong_value(f"{at}.role", message["role"], ROLES)
+            raise wrong_value(f"{at}.role", message["role"], ROLES)
         _content(message, at)
         awaited = _tool_turn(message, index, awaited)
     _all_answered(awaited, len(messages))
@@ -114,20 +99,20 @@ def _content(message: dict[str, Any], at: str) -> None:
     if isinstance(content, str):
         return
     if not isinstance(content, list):
-        raise _wrong_type(f"{at}.content", "one of a string or array of objects", content)
+        raise wrong_type(f"{at}.content", "one of a string or array of objects", content)
     for index, part in enumerate(content):
         where = f"{at}.content[{index}]"
         if not isinstance(part, dict):
-            raise _wrong_type(where, "an object", part)
+            raise wrong_type(where, "an object", part)
         if "type" not in part:
-            raise _missing(f"{where}.type")
+            raise missing(f"{where}.type")
         if part["type"] not in PARTS:
-            raise _wrong_value(f"{where}.type", part["type"], PARTS)
+            raise wrong_value(f"{where}.type", part["type"], PARTS)
         if part["type"] == "text" and not isinstance(part.get("text"), str):
             raise (
-                _missing(f"{where}.text")
+                missing(f"{where}.text")
                 if "text" not in part
-                else _wrong_type(f"{where}.text", "a string", part["text"])
+                else wrong_type(f"{where}.text", "a string", part["text"])
             )
 
 
@@ -144,7 +129,7 @@ def _tool_turn(message: dict[str, Any], index: int, awaited: list[str]) -> list[
     _all_answered(awaited, index)
     calls = message.get("tool_calls") or ()
     if not isinstance(calls, (list, tuple)) or not all(isinstance(call, dict) for call in calls):
-        raise _wrong_type(f"messages[{index}].tool_calls", "an array of objects", calls)
+        raise wrong_type(f"messages[{index}].tool_calls", "an array of objects", calls)
     return [str(call.get("id")) for call in calls]
 
 
@@ -157,12 +142,12 @@ def _all_answered(awaited: list[str], index: int) -> None:
         )
 
 
-def _number(body: dict[str, Any], name: str, low: float, high: float) -> None:
+def number(body: dict[str, Any], name: str, low: float, high: float) -> None:
     value = body.get(name)
     if value is None:
         return
     if not is_number(value):
-        raise _wrong_type(name, "a decimal", value)
+        raise wrong_type(name, "a decimal", value)
     if value < low:
         message = f"decimal below minimum value. Expected a value >= {low}, but got {value} instead."
         raise refuse(f"Invalid '{name}': {message}", name, "decimal_below_min_value")
@@ -171,12 +156,12 @@ def _number(body: dict[str, Any], name: str, low: float, high: float) -> None:
         raise refuse(f"Invalid '{name}': {message}", name, "decimal_above_max_value")
 
 
-def _integer(body: dict[str, Any], name: str, low: int, high: int | None) -> None:
+def integer(body: dict[str, Any], name: str, low: int, high: int | None) -> None:
     value = body.get(name)
     if value is None:
         return
     if not is_integer(value):
-        raise _wrong_type(name, "an integer", value)
+        raise wrong_type(name, "an integer", value)
     if value < low:
         message = f"integer below minimum value. Expected a value >= {low}, but got {value} instead."
         raise refuse(f"Invalid '{name}': {message}", name, "integer_below_min_value")
@@ -185,17 +170,17 @@ def _integer(body: dict[str, Any], name: str, low: int, high: int | None) -> Non
         raise refuse(f"Invalid '{name}': {message}", name, "integer_above_max_value")
 
 
-def _boolean(body: dict[str, Any], name: str) -> None:
+def boolean(body: dict[str, Any], name: str) -> None:
     if not isinstance(body.get(name), (bool, type(None))):
-        raise _wrong_type(name, "a boolean", body[name])
+        raise wrong_type(name, "a boolean", body[name])
 
 
-def _options(body: dict[str, Any]) -> None:
+def options(body: dict[str, Any]) -> None:
     options = body.get("stream_options")
     if options is None:
         return
     if not isinstance(options, dict):
-        raise _wrong_type("stream_options", "an object", options)
+        raise wrong_type("stream_options", "an object", options)
     if not body.get("stream"):
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise refuse(message, "stream_options")
@@ -205,56 +190,10 @@ def _stop(stop: Any) -> None:
     if stop is None or isinstance(stop, str):
         return
     if not isinstance(stop, list) or not all(isinstance(one, str) for one in stop):
-        raise _wrong_type("stop", "one of a string or array of strings", stop)
+        raise wrong_type("stop", "one of a string or array of strings", stop)
     if len(stop) > 4:
         message = f"array too long. Expected an array with maximum length 4, but got an array with length {len(stop)}"
         raise refuse(f"Invalid 'stop': {message} instead.", "stop", "array_above_max_length")
-
-
-def _tools(body: dict[str, Any]) -> None:
-    tools = body.get("tools")
-    if tools is not None and not isinstance(tools, list):
-        raise _wrong_type("tools", "an array of objects", tools)
-    names = [_tool(tool, index) for index, tool in enumerate(tools or ())]
-    choice = body.get("tool_choice")
-    if choice is None:
-        return
-    if not names and choice != "none":
-        message = "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."
-        raise refuse(message, "tool_choice")
-    if isinstance(choice, str):
-        if choice not in ("none", "auto", "required"):
-            raise _wrong_value("tool_choice", choice, ("none", "auto", "required"))
-        return
-    function = choice.get("function") if isinstance(choice, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(name, str):
-        raise _missing("tool_choice.function")
-    if name not in names:
-        raise refuse(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
-
-
-def _tool(tool: Any, index: int) -> str | None:
-    """The name of the function offered; None for what is no function."""
-    at = f"tools[{index}]"
-    if not isinstance(tool, dict):
-        raise _wrong_type(at, "an object", tool)
-    if "type" not in tool:
-        raise _missing(f"{at}.type")
-    if tool["type"] != "function":
-        if tool["type"] != "custom":
-            raise _wrong_value(f"{at}.type", tool["type"], ("function", "custom"))
-        return None
-    function = tool.get("function")
-    if not isinstance(function, dict):
-        raise _missing(f"{at}.function") if function is None else _wrong_type(f"{at}.function", "an object", function)
-    name = function.get("name")
-    if not isinstance(name, str):
-        raise _missing(f"{at}.function.name")
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
-        message = f"Invalid '{at}.function.name': string does not match pattern. Expected a string that matches the "
-        raise refuse(message + "pattern '^[a-zA-Z0-9_-]+$'.", f"{at}.function.name", "invalid_value")
-    return name
 
 
 def _response_format(body: dict[str, Any]) -> None:
@@ -262,9 +201,9 @@ def _response_format(body: dict[str, Any]) -> None:
     if wanted is None:
         return
     if not isinstance(wanted, dict):
-        raise _wrong_type("response_format", "an object", wanted)
+        raise wrong_type("response_format", "an object", wanted)
     if wanted.get("type") not in FORMATS:
-        raise _wrong_value("response_format.type", wanted.get("type"), FORMATS)
+        raise wrong_value("response_format.type", wanted.get("type"), FORMATS)
     if wanted["type"] == "json_object" and b"json" not in orjson.dumps(body["messages"]).lower():
         message = (
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
@@ -273,9 +212,9 @@ def _response_format(body: dict[str, Any]) -> None:
     if wanted["type"] == "json_schema":
         described = wanted.get("json_schema")
         if not isinstance(described, dict):
-            raise _missing("response_format.json_schema")
+            raise missing("response_format.json_schema")
         if not isinstance(described.get("name"), str):
-            raise _missing("response_format.json_schema.name")
+            raise missing("response_format.json_schema.name")
 
 
 def _model_limits(model: str, body: dict[str, Any]) -> None:
@@ -299,23 +238,8 @@ def _model_limits(model: str, body: dict[str, Any]) -> None:
             raise refuse(message, name, "unsupported_parameter")
 
 
-def prompt_tokens(body: dict[str, Any]) -> int:
-    """What a request counts as: OpenAI's published way for chat messages (3 a message and 3 for the reply),
-    and tool definitions as the JSON they are."""
-    total = 3
-    for message in body["messages"]:
-        total += 4  # three for the message, one for its role
-        content = message.get("content")
-        for text in [content] if isinstance(content, str) else _texts(content):
-            total += tokens.count(text)
-        if isinstance(content, list):
-            total += IMAGE_TOKENS * sum(part["type"] != "text" for part in content)
-        if message.get("tool_calls"):
-            total += tokens.count(orjson.dumps(message["tool_calls"]).decode())
-    if body.get("tools"):
-        total += tokens.count(orjson.dumps(body["tools"]).decode())
-    return total
-
-
-def _texts(content: Any) -> list[str]:
+def texts(content: Any) -> list[str]:
+    """The texts of a message's content."""
+    if isinstance(content, str):
+        return [content]
     return [part["text"] for part in content or () if part["type"] == "text"]

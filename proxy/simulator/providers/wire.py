@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 
-from proxy.simulator.replies.reply import Prompt, Reply
+from proxy.simulator.replies.reply import Prompt, Reply, Tool
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -16,10 +17,21 @@ JSON = b"application/json"
 HTML = b"text/html"
 
 
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A rate limit as its headers tell it: requests in a window, what is left of them, seconds until it ends."""
+
+    limit: int
+    remaining: int
+    reset_seconds: float
+
+
 @dataclass(slots=True)
 class Call:
     """One request to a provider. `body` is the parsed JSON, whatever it is (None: it is no JSON);
-    `model` is None where the request does not say; `sse` is False for Gemini's streams as a JSON array."""
+    `model` is None where the request does not say; `sse` is False for Gemini's streams as a JSON array.
+    `limit` is set by an error that is about a limit, for the headers that go with it; `sent` is how many events of a
+    stream are out, for the error that ends it."""
 
     headers: Mapping[bytes, bytes]
     query: bytes
@@ -29,6 +41,8 @@ class Call:
     stream: bool = False
     sse: bool = True
     body: Any = None
+    limit: LimitState | None = None
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +84,26 @@ class Provider(Protocol):
     def stream_type(self, call: Call, /) -> bytes:
         """The content type of a stream."""
 
-    def headers(self, call: Call, elapsed_ms: int, /) -> Headers:
-        """What the provider's every answer carries beside its content type."""
+    def headers(self, call: Call, elapsed_ms: int, /, limit: LimitState | None = None) -> Headers:
+        """What the provider's every answer carries beside its content type; `limit` instead of its usual limits."""
 
     def schema_error(self, prompt: Prompt, reason: str, /) -> ProviderError:
         """The refusal of a schema that has no instance."""
 
-    def error(self, call: Call, status: int, retry_after: float | None, /) -> Answer:
-        """The provider's own way to say `status` (400 to 599)."""
+    def error(
+        self,
+        call: Call,
+        status: int,
+        retry_after: float | None,
+        /,
+        message: str | None = None,
+        limit: LimitState | None = None,
+        code: str | None = None,
+    ) -> Answer:
+        """The provider's own way to say `status` (400 to 599). `message` and `code` (or what the provider has like
+        it: a type, a reason) are said instead of its own; `limit` is the one that was reached."""
 
-    def error_event(self, call: Call, status: int, /) -> bytes:
+    def error_event(self, call: Call, status: int, /, message: str | None = None) -> bytes:
         """The same within a stream that has begun."""
 
     def broken_event(self, call: Call, /) -> bytes:
@@ -95,10 +119,20 @@ def event(value: Any) -> bytes:
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
-def retry_headers(retry_after: float | None) -> Headers:
+def retry_headers(retry_after: float | None, limit: LimitState | None = None) -> Headers:
+    """Retry-After: the seconds given, else whole ones until `limit` is lifted."""
     if retry_after is None:
-        return []
+        if limit is None:
+            return []
+        retry_after = max(math.ceil(limit.reset_seconds), 1)
     return [(b"retry-after", f"{retry_after:g}".encode())]
+
+
+def schema_of_tool(prompt: Prompt) -> Tool | None:
+    """The tool whose schema it is that has no instance; None: it is that of the JSON to answer with."""
+    if prompt.tool is None and prompt.schema is None:  # a script calls a tool that the request alone would not
+        return next(iter(prompt.offered), None)
+    return prompt.tool
 
 
 def bad_gateway_page(status: int, phrase: str, server: str) -> bytes:

@@ -3,10 +3,12 @@
 The wire formats (openai.py, anthropic.py, gemini.py) read a request into a Prompt and write the Reply down as
 their provider would. Same request, same reply: text, tool calls with their ids, counts. Only the reply's own id is
 new each time, made from the request's: who keeps books by it (a spend log) would take the second for the first.
+What a script says takes the place of the simulator's own words (words.py); a request's limits hold for both.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from ast import literal_eval
 from base64 import b64encode
@@ -17,38 +19,28 @@ from typing import Any, Literal
 
 import orjson
 
-from proxy.simulator.replies import tokens
+from proxy.simulator.replies import tokens, words
 from proxy.simulator.replies.schema_instance import instance
-
-ECHOED = 120
-"""Characters of the user's last text that a reply quotes."""
+from proxy.simulator.script import model as script
 
 CALL_TOKENS = 6
 """What a tool call counts beside its arguments."""
 
-SENTENCES = (
-    "No model was asked; the words are picked by a hash of the request.",
-    "Ask the same thing again and the same words come back.",
-    "The weather in the example is mild, with a light wind from the west.",
-    "A small boat crossed the bay before noon.",
-    "Three of the four boxes were packed by the evening.",
-    "The answer to the second question follows from the first.",
-    "Every step is listed in the order in which it happens.",
-    "The train leaves at nine and arrives shortly after eleven.",
-    "Both results agree to within two percent.",
-    "The garden behind the house is open on weekdays.",
-    "Start with the smallest case and work upwards.",
-    "The library keeps one copy of each edition.",
-    "A short summary is often enough to decide.",
-    "The bridge was repaired in the spring and is in use again.",
-    "Most of the visitors came on foot.",
-    "The list is sorted by date, newest first.",
-)
-
 FENCED = re.compile(r"```(?:json)?\s*(\{.*?\})\s*```", re.DOTALL)
 
-Finish = Literal["stop", "stop_sequence", "length", "tool"]
+Finish = Literal["stop", "stop_sequence", "length", "tool", "refusal", "content_filter"]
 ToolChoice = Literal["auto", "none", "required"]
+
+FINISHES: dict[script.FinishReason, Finish] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool",
+    "content_filter": "content_filter",
+}
+"""A script's word -> ours."""
+
+OWN = script.Reply()
+"""A script that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +51,19 @@ class Tool:
     schema: Any
 
 
-@dataclass(frozen=True, slots=True)
+# The classes of which every request makes some are not frozen, for that doubles the time to make one.
+
+
+@dataclass(slots=True)
 class Prompt:
     """A request as the reply depends on it.
 
-    `tool` is the one to call in this turn (see `tool_to_call`), `schema` that of the JSON to answer with
-    (None: free text), `limit` the most tokens per choice, `prompt_tokens` what the request counts as.
+    `tool` is the one to call in this turn (see `tool_to_call`), `offered` are all of the client's, `results` the
+    texts of the tools' results that the last turn brings. `schema` is that of the JSON to answer with (None: free
+    text), `limit` the most tokens per choice, `prompt_tokens` what the request counts as. `thinking`: the reply
+    shows thoughts; `reasoning`: tokens of reasoning that it counts without showing any. `logprobs`: how many
+    alternatives to tell for each token (None: none of it is asked for). `media`: those of `prompt_tokens` that are no
+    text, by what they are of (IMAGE, AUDIO and so on).
     """
 
     model: str
@@ -76,19 +75,20 @@ class Prompt:
     tool: Tool | None = None
     schema: Any = None
     choices: int = 1
+    offered: tuple[Tool, ...] = ()
+    results: tuple[str, ...] = ()
+    thinking: bool = False
+    reasoning: int = 0
+    logprobs: int | None = None
+    media: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One answer. `text` is the JSON of the arguments where `tool` names the function to call; `encoded` the same
-    as tokens. `tokens` is what it counts as; `stopped_by` the stop sequence that ended it."""
+@dataclass(slots=True)
+class Words:
+    """A text and its tokens."""
 
     text: str
     encoded: list[int]
-    finish: Finish
-    tokens: int
-    tool: str | None = None
-    stopped_by: str | None = None
 
     def parts(self, size: int = 1) -> list[str]:
         """The text in pieces of `size` tokens, as streams send it."""
@@ -96,14 +96,63 @@ class Choice:
         grouped = ("".join(single[at : at + size]) for at in range(0, len(single), size))
         return [part for part in grouped if part]
 
+    def spans(self, size: int = 1) -> list[tuple[str, int, int]]:
+        """The same with each piece's tokens, as a range of `encoded`."""
+        single, pieces, begun = tokens.parts(self.encoded), [], 0
+        for at in range(0, len(single), size):
+            end = min(at + size, len(single))
+            text = "".join(single[at:end])
+            if text:
+                pieces.append((text, begun, end))
+                begun = end
+        return pieces
+
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A call of a tool. `arguments` is JSON; where the limit cut it off, `whole` is False."""
+
+    name: str
+    arguments: Words
+    whole: bool = True
+
+
+@dataclass(slots=True)
+class Choice:
+    """One answer: `words` (of the refusal, where `refused`; empty where there are tool calls alone), then `tools`.
+
+    `tokens` is what it counts as, `reasoning` of them not to be seen in it; `thoughts` is what is shown of those.
+    `stopped_by` is the stop sequence that ended it. `finish_given`: the script's, not what follows from the rest.
+    """
+
+    words: Words
+    finish: Finish
+    tokens: int
+    tools: tuple[ToolUse, ...] = ()
+    refused: bool = False
+    stopped_by: str | None = None
+    thoughts: Words | None = None
+    reasoning: int = 0
+    finish_given: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.words.text
+
+
+@dataclass(slots=True)
 class Reply:
     choices: list[Choice]
+    prompt_tokens: int
 
     @property
     def completion_tokens(self) -> int:
+        """Of all choices, reasoning included."""
         return sum(choice.tokens for choice in self.choices)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        return sum(choice.reasoning for choice in self.choices)
 
 
 def request_key(model: str, body: Mapping[str, Any], raw: bytes) -> bytes:
@@ -154,32 +203,133 @@ def _literal(block: str) -> Any:
     return None
 
 
-def compose(prompt: Prompt) -> Reply:
-    """The reply to `prompt`. Raises NoInstance where a schema in it has no instance."""
-    return Reply([_choice(prompt, index) for index in range(prompt.choices)])
+def compose(prompt: Prompt, scripted: script.Reply | None = None) -> Reply:
+    """The reply to `prompt`, as `scripted` says where it says something. Raises NoInstance where a schema has no
+    instance."""
+    given = scripted or OWN
+    calls = _calls(prompt, given)
+    choices = [_choice(prompt, given, calls, index) for index in range(prompt.choices)]
+    return Reply(choices, prompt.prompt_tokens if given.prompt_tokens is None else given.prompt_tokens)
 
 
-def _choice(prompt: Prompt, index: int) -> Choice:
-    if prompt.tool is not None:
-        arguments = instance(prompt.tool.schema)
-        text = _json(arguments if isinstance(arguments, dict) else {})
-        return _limited(text, "tool", prompt.limit, tool=prompt.tool.name)
+def _calls(prompt: Prompt, given: script.Reply) -> list[tuple[str, str]]:
+    """The tools to call: the name and the arguments' JSON of each."""
+    if given.tool_calls is not None:
+        schemas = {tool.name: tool.schema for tool in prompt.offered}
+        return [
+            (call.name, _arguments(schemas.get(call.name, {})) if call.arguments is None else _json(call.arguments))
+            for call in given.tool_calls
+        ]
+    if prompt.tool is None or _said(given) is not None or given.refusal is not None:
+        return []
+    return [(prompt.tool.name, _arguments(prompt.tool.schema))]
+
+
+def _arguments(schema: Any) -> str:
+    made = instance(schema)
+    return _json(made if isinstance(made, dict) else {})
+
+
+def _said(given: script.Reply) -> str | None:
+    """The text that the script gives."""
+    return given.text if given.json_ is None else _json(given.json_)
+
+
+def _choice(prompt: Prompt, given: script.Reply, calls: list[tuple[str, str]], index: int) -> Choice:
+    budget = _Budget(prompt.limit)
+    thoughts, reasoning = _reasoning(prompt, given, budget)
+    stopped_by = None
+    if given.refusal is not None:
+        text = given.refusal
+    else:
+        text, stopped_by = _stopped(_text(prompt, given, bool(calls), index), prompt.stop)
+    said = budget.take(text)
+    tools: list[ToolUse] = []
+    for name, arguments in calls if stopped_by is None else ():
+        if budget.exceeded:
+            break
+        made = budget.take(arguments, CALL_TOKENS)
+        tools.append(ToolUse(name, made, whole=not budget.exceeded))
+    if budget.exceeded:
+        stopped_by = None
+    finish = _finish(given, budget, bool(tools), stopped_by)
+    return Choice(
+        said,
+        finish,
+        budget.spent,
+        tuple(tools),
+        given.refusal is not None,
+        stopped_by if finish == "stop_sequence" else None,
+        thoughts,
+        reasoning,
+        given.finish_reason is not None,
+    )
+
+
+def _finish(given: script.Reply, budget: _Budget, called: bool, stopped_by: str | None) -> Finish:
+    if given.finish_reason is not None:
+        return FINISHES[given.finish_reason]
+    if budget.exceeded:
+        return "length"
+    if given.refusal is not None:
+        return "refusal"
+    if called:
+        return "tool"
+    return "stop" if stopped_by is None else "stop_sequence"
+
+
+class _Budget:
+    """The tokens that a choice may have and those it has had."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.left = limit
+        self.spent = 0
+        self.exceeded = False
+
+    def take(self, text: str, overhead: int = 0) -> Words:
+        """As much of `text` as there is room for."""
+        encoded = tokens.encode(text) if text else []
+        if self.left is not None and len(encoded) + overhead > self.left:
+            encoded = encoded[: max(self.left - overhead, 0)]
+            text = tokens.decode(encoded)
+            self.spend(self.left + 1)
+        else:
+            self.spend(len(encoded) + overhead)
+        return Words(text, encoded)
+
+    def spend(self, count: int) -> int:
+        """Takes `count` tokens, or what is left of them."""
+        if self.left is not None:
+            if count > self.left:
+                count, self.exceeded = self.left, True
+            self.left -= count
+        self.spent += count
+        return count
+
+
+def _reasoning(prompt: Prompt, given: script.Reply, budget: _Budget) -> tuple[Words | None, int]:
+    """What is shown of the reasoning, and what it counts as."""
+    counted = given.reasoning_tokens
+    if not prompt.thinking or counted == 0:
+        counted = prompt.reasoning if counted is None else counted
+        return None, budget.spend(counted) if counted else 0
+    text = words.thought(prompt.last_text)
+    if counted is None:
+        thoughts = budget.take(text)
+        return thoughts, budget.spent
+    # What models show of their reasoning is a summary: it may be shorter or longer than what was counted.
+    return Words(text, tokens.encode(text)), budget.spend(counted)
+
+
+def _text(prompt: Prompt, given: script.Reply, calls: bool, index: int) -> str:
+    said = _said(given)
+    if said is not None:
+        return said
+    if calls:
+        return ""
     if prompt.schema is not None:
-        return _limited(_json(instance(prompt.schema)), "stop", prompt.limit)
-    text, stopped_by = _stopped(_text(prompt, index), prompt.stop)
-    finish: Finish = "stop" if stopped_by is None else "stop_sequence"
-    return _limited(text, finish, prompt.limit, stopped_by=stopped_by)
-
-
-def _limited(
-    text: str, finish: Finish, limit: int | None, tool: str | None = None, stopped_by: str | None = None
-) -> Choice:
-    encoded = tokens.encode(text)
-    if limit is not None and len(encoded) > limit:
-        encoded = encoded[:limit]
-        return Choice(tokens.decode(encoded), encoded, "length", limit, tool)
-    extra = CALL_TOKENS if tool is not None else 0
-    return Choice(text, encoded, finish, len(encoded) + extra, tool, stopped_by)
+        return _json(instance(prompt.schema))
+    return words.answer(prompt.model, prompt.last_text, prompt.results, prompt.key, index)
 
 
 def _stopped(text: str, stop: tuple[str, ...]) -> tuple[str, str | None]:
@@ -191,17 +341,8 @@ def _stopped(text: str, stop: tuple[str, ...]) -> tuple[str, str | None]:
     return text[:at], sequence
 
 
-def _text(prompt: Prompt, index: int) -> str:
-    quoted = " ".join(prompt.last_text[: 4 * ECHOED].split())
-    if len(quoted) > ECHOED:
-        quoted = quoted[: ECHOED - 1] + "…"
-    opening = (
-        f'Simulated reply from {prompt.model} to "{quoted}".' if quoted else f"Simulated reply from {prompt.model}."
-    )
-    seed = blake2b(prompt.key, digest_size=3, salt=index.to_bytes(4, "big")).digest()
-    picked = dict.fromkeys(SENTENCES[byte % len(SENTENCES)] for byte in seed)
-    return " ".join([opening, *picked])
-
-
 def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a script's numbers may be larger than orjson writes
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

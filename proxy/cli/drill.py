@@ -1,0 +1,153 @@
+"""`drill`: every fallback chain through every kind of fault, against what proxy.yaml promises."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from proxy.cli.options import config_option, deployment_options, json_option, state_option, target_of
+from proxy.cli.progress import steps_for
+from proxy.stack.state import StateDir
+
+if TYPE_CHECKING:
+    from proxy.catalog import Catalog
+    from proxy.checks import Target
+    from proxy.checks.drill.report import Outcome
+
+
+@click.command()
+@click.option("--chain", "chains", multiple=True, metavar="MODEL", help="Only this model's chain (may be repeated).")
+@click.option("--fault", "faults", multiple=True, metavar="KIND", help="Only this kind of fault (may be repeated).")
+@click.option(
+    "--limits/--no-limits",
+    default=None,
+    help="Also try the limits, at a second gateway with small ones.  [default: yes, unless --chain or --fault]",
+)
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Also write JUnit XML there.")
+@deployment_options
+@config_option
+@state_option
+@json_option
+def drill(
+    chains: tuple[str, ...],
+    faults: tuple[str, ...],
+    limits: bool | None,
+    junit: Path | None,
+    url: str | None,
+    key: str | None,
+    config: Path,
+    state_dir: Path,
+    as_json: bool,
+) -> None:
+    """Take every chain through every kind of fault, in scopes of its own, side by side.
+
+    Says who was asked, when, how often and who answered, against what proxy.yaml promises. Exit code 1 where anything
+    is otherwise. What LiteLLM is known to do otherwise is marked with ~ and explained at the end.
+    """
+    from proxy.catalog import load_catalog
+    from proxy.checks.drill import report
+    from proxy.checks.report import junit as junit_xml
+
+    state = StateDir(state_dir)
+    run = state.read_run()
+    catalog = load_catalog(Path(run.config) if run and url in (None, run.url) else config)
+    _check_names(catalog, chains, faults)
+    target = target_of(url, key, state)
+    here = run is not None and target.simulator_url is not None
+    if limits and not here:
+        raise click.UsageError("the limits are tried at a gateway beside the running one: only where it runs.")
+    with_limits = here and (limits if limits is not None else not (chains or faults))
+    steps = steps_for(sys.stderr)
+    with steps.live(), steps.step("Drill") as step:
+        outcomes = asyncio.run(_run(target, catalog, chains, faults, state if with_limits else None, step.say))
+        step.note(report.summary(outcomes))
+        step.failed = any(outcome.differs for outcome in outcomes)
+    if as_json:
+        click.echo(json.dumps(report.as_json(outcomes), indent=1))
+    else:
+        _print(catalog, outcomes)
+    if junit:
+        junit.write_text(junit_xml(report.results(outcomes), "litellm-local drill"), encoding="utf-8")
+    raise click.exceptions.Exit(1 if any(outcome.differs for outcome in outcomes) else 0)
+
+
+def _check_names(catalog: Catalog, chains: Sequence[str], faults: Sequence[str]) -> None:
+    from proxy.checks.drill.faults import kinds
+
+    known = [kind.name for kind in kinds(catalog)]
+    for given, names, option in ((chains, list(catalog.models), "--chain"), (faults, known, "--fault")):
+        if wrong := [name for name in given if name not in names]:
+            raise click.BadParameter(f"{wrong[0]!r} is unknown. Known: {', '.join(names)}", param_hint=option)
+
+
+async def _run(
+    target: Target,
+    catalog: Catalog,
+    chains: Sequence[str],
+    faults: Sequence[str],
+    state: StateDir | None,
+    say: Callable[[str], None],
+) -> list[Outcome]:
+    """`state`: that of the stack beside which the limits are tried; None leaves them out."""
+    from dataclasses import replace
+
+    from proxy.checks.drill.cases import cases
+    from proxy.checks.drill.limits import run_limits, scaled
+    from proxy.checks.drill.run import Deployment, run_cases
+    from proxy.stack.beside import gateway_beside
+
+    chosen = list(cases(catalog, models=chains, only=faults))
+    done = 0
+
+    def tell(outcome: Outcome) -> None:
+        nonlocal done
+        done += 1
+        say(f"{done} of {len(chosen)}: {outcome.name}")
+
+    async with Deployment(target, catalog) as deployment:
+        await deployment.check()
+        outcomes = await run_cases(deployment, chosen, tell)
+    run = state.read_run() if state else None
+    if state and run:
+        say("starting a gateway with small limits")
+        small = scaled(catalog)
+        async with (
+            gateway_beside(run, state, small) as url,
+            Deployment(replace(target, url=url), small) as deployment,
+        ):
+            outcomes += await run_limits(deployment, _limited(catalog, chains), lambda outcome: say(outcome.name))
+    return outcomes
+
+
+def _limited(catalog: Catalog, chains: Sequence[str]) -> list[str]:
+    """The models whose limits are tried: one with a chain and one without do for all."""
+    if chains:
+        return list(dict.fromkeys(chains))
+    with_chain = [alias for alias in catalog.models if catalog.fallbacks.get(alias)]
+    without = [
+        alias
+        for alias in catalog.models
+        if not catalog.fallbacks.get(alias)
+        and alias not in {target for alias in with_chain[:1] for target in catalog.fallbacks[alias]}
+    ]
+    return [*with_chain[:1], *without[:1]]
+
+
+def _print(catalog: Catalog, outcomes: Sequence[Outcome]) -> None:
+    from proxy.checks.drill import report
+    from proxy.checks.drill.limits import said
+
+    at_limits = [outcome for outcome in outcomes if outcome.kind in ("request limit", "time limit")]
+    for line in report.table(catalog, [outcome for outcome in outcomes if outcome not in at_limits]):
+        click.echo(line)
+    if at_limits:
+        click.echo(f"\nAt the {said(catalog)}")
+        for line in report.table(catalog, at_limits):
+            click.echo(line)
+    click.echo(f"\n{report.summary(outcomes)}")

@@ -1,0 +1,113 @@
+"""What LiteLLM 1.106.2 gets wrong on the APIs beside chat completions, put right in its own code. Used by app.py.
+
+tests/e2e/test_front_doors.py tells when one of these is no longer needed, or no longer fits.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from proxy.gateway.chat_mends import mend_chat
+
+
+def mend() -> None:
+    ask_gemini_before_streaming()
+    mend_generate_content()
+    tell_parallel_calls_apart()
+    mend_chat()
+
+
+def ask_gemini_before_streaming() -> None:
+    """Has LiteLLM open a stream of Gemini's before it hands the stream on, as it does with the other providers'.
+
+    Left to itself it asks when the first chunk is read. By then /v1/messages and /v1/responses have answered 200 and
+    are past retries and fallbacks, and through all APIs a refusal counts as none of LiteLLM's own errors: it is
+    retried where it should not be, and quoted as Python's bytes.
+    """
+    from litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini import VertexLLM
+
+    begin_stream = VertexLLM.async_streaming
+
+    async def async_streaming(self: Any, *arguments: Any, **named: Any) -> Any:
+        stream = await begin_stream(self, *arguments, **named)
+        await stream.fetch_stream()
+        return stream
+
+    VertexLLM.async_streaming = async_streaming
+
+
+def mend_generate_content() -> None:
+    """Has LiteLLM's generateContent routes serve every model as its other APIs do.
+
+    Left to itself LiteLLM drops the temperature a model has here. And models of other providers than Google's, which
+    are asked for a chat completion behind the scenes, get 500 and retries for every error of theirs; their streams
+    say that no tokens were used, which is also what budgets then count.
+    """
+    from litellm.google_genai.adapters.handler import GenerateContentToCompletionHandler as Handler
+    from litellm.google_genai.adapters.transformation import GoogleGenAIAdapter as Adapter
+    from litellm.google_genai.main import GenerateContentHelper as Helper
+
+    set_up, prepare, handle = (
+        Helper.setup_generate_content_call,
+        Handler._prepare_completion_kwargs,
+        Handler.async_generate_content_handler,
+    )
+    translate = Adapter.translate_streaming_completion_to_generate_content
+
+    def setup_generate_content_call(*arguments: Any, **named: Any) -> Any:
+        if named.get("temperature") is not None:
+            named["config"] = {"temperature": named["temperature"], **(named.get("config") or {})}
+        return set_up(*arguments, **named)
+
+    def prepare_completion_kwargs(*arguments: Any, **named: Any) -> Any:
+        completion = prepare(*arguments, **named)
+        if completion.get("stream"):
+            completion.setdefault("stream_options", {"include_usage": True})
+        return completion
+
+    async def async_generate_content_handler(*arguments: Any, **named: Any) -> Any:
+        try:
+            return await handle(*arguments, **named)
+        except ValueError as error:
+            cause = error.__context__
+            if cause is not None and hasattr(cause, "status_code"):
+                raise cause from None
+            raise
+
+    def translate_streaming(self: Any, response: Any, wrapper: Any) -> Any:
+        chunk, usage = translate(self, response, wrapper), getattr(response, "usage", None)
+        if usage:
+            chunk = {**(chunk or {}), "usageMetadata": self._map_usage(usage)}
+        elif chunk:
+            chunk.pop("usageMetadata", None)
+        return chunk
+
+    Helper.setup_generate_content_call = staticmethod(setup_generate_content_call)
+    Handler._prepare_completion_kwargs = staticmethod(prepare_completion_kwargs)
+    Handler.async_generate_content_handler = staticmethod(async_generate_content_handler)
+    Adapter.translate_streaming_completion_to_generate_content = translate_streaming
+
+
+def tell_parallel_calls_apart() -> None:
+    """Has a stream of /v1/messages open a block for each call of a tool where several come in one chunk, as Gemini's
+    do. Left to itself LiteLLM puts the arguments of all into the first one's."""
+    from litellm.llms.anthropic.pass_through.adapters.streaming_iterator import _CombinedChunkSplitter as Splitter
+
+    split = Splitter._split_by_payload_kind
+
+    def split_by_payload_kind(chunk: Any) -> tuple[Any, ...]:
+        return tuple(piece for part in split(chunk) for piece in one_call_each(part))
+
+    def one_call_each(chunk: Any) -> list[Any]:
+        calls = (chunk.choices[0].delta.tool_calls or []) if len(chunk.choices) == 1 else []
+        if len(calls) < 2 or not all(call.function and call.function.name for call in calls):
+            return [chunk]
+        pieces = []
+        for call in calls:
+            piece = copy.deepcopy(chunk)
+            piece.choices[0].delta.tool_calls = [call]
+            pieces.append(piece)
+        return pieces
+
+    Splitter._split_by_payload_kind = staticmethod(split_by_payload_kind)

@@ -1,0 +1,61 @@
+"""One load against one server: wrk, and what it measured. Used by the benchmarks of this folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPT = """
+wrk.method = "POST"
+wrk.body = %s
+for name, value in pairs(%s) do wrk.headers[name] = value end
+function done(summary, latency)
+    local e = summary.errors
+    io.write(string.format("RESULT %%d %%d %%d %%f %%f\\n", summary.requests, summary.duration,
+        e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+class LoadError(Exception):
+    """The load could not be made, or the server did not answer it well; the message says which."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """Requests per second, and the median and 99th percentile of latency in milliseconds."""
+
+    per_second: float
+    p50: float
+    p99: float
+
+
+def post(url: str, body: object, headers: Mapping[str, str], *, connections: int, seconds: int) -> Round:
+    """Posts `body` as JSON as fast as answers come. Raises LoadError; any answer but 2xx is an error."""
+    if shutil.which("wrk") is None:
+        raise LoadError("wrk, the load client, is not on PATH: apt install wrk, or brew install wrk")
+    sent = {"content-type": "application/json", **headers}
+    table = "{" + ", ".join(f"[{_lua(name)}] = {_lua(value)}" for name, value in sent.items()) + "}"
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "post.lua")
+        script.write_text(SCRIPT % (_lua(json.dumps(body)), table), encoding="utf-8")
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"^RESULT (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+)$", done.stdout, re.MULTILINE)
+    if found is None:
+        raise LoadError(f"wrk against {url}: {(done.stderr or done.stdout).strip()}")
+    requests, microseconds, errors, p50, p99 = (float(value) for value in found.groups())
+    if errors or not requests:
+        raise LoadError(f"{url}: {errors:.0f} of {requests:.0f} requests failed")
+    return Round(requests / microseconds * 1e6, p50 / 1000, p99 / 1000)
+
+
+def _lua(text: str) -> str:
+    """A Lua string of any text: every byte but plain ASCII by its number."""
+    return '"' + "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\' else f"\\{b:03d}" for b in text.encode()) + '"'
