@@ -13,7 +13,7 @@ import click
 
 from proxy.cli.options import config_option, deployment_options, json_option, state_option, target_of
 from proxy.cli.progress import steps_for
-from proxy.stack.state import StateDir
+from proxy.stack.state import Run, StateDir
 
 if TYPE_CHECKING:
     from proxy.catalog import Catalog
@@ -110,40 +110,33 @@ async def _run(
         done += 1
         say(f"{done} of {len(chosen)}: {outcome.name}")
 
+    async def at_faults() -> list[Outcome]:
+        async with Deployment(target, catalog) as deployment:
+            return await run_cases(deployment, chosen, tell)
+
+    async def at_limits(run: Run, state: StateDir) -> list[Outcome]:
+        small = scaled(catalog)
+        async with gateway_beside(run, state, small) as url, Deployment(replace(target, url=url), small) as deployment:
+            return await run_limits(deployment, chains or list(catalog.models), lambda outcome: say(outcome.name))
+
     async with Deployment(target, catalog) as deployment:
         await deployment.check()
-        outcomes = await run_cases(deployment, chosen, tell)
-    run = state.read_run() if state else None
-    if state and run:
-        say("starting a gateway with small limits")
-        small = scaled(catalog)
-        async with (
-            gateway_beside(run, state, small) as url,
-            Deployment(replace(target, url=url), small) as deployment,
-        ):
-            outcomes += await run_limits(deployment, _limited(catalog, chains), lambda outcome: say(outcome.name))
-    return outcomes
-
-
-def _limited(catalog: Catalog, chains: Sequence[str]) -> list[str]:
-    """The models whose limits are tried: one with a chain and one without do for all."""
-    if chains:
-        return list(dict.fromkeys(chains))
-    with_chain = [alias for alias in catalog.models if catalog.fallbacks.get(alias)]
-    without = [
-        alias
-        for alias in catalog.models
-        if not catalog.fallbacks.get(alias)
-        and alias not in {target for alias in with_chain[:1] for target in catalog.fallbacks[alias]}
-    ]
-    return [*with_chain[:1], *without[:1]]
+    work = [asyncio.create_task(at_faults())]
+    if state and (run := state.read_run()):
+        work.append(asyncio.create_task(at_limits(run, state)))  # meanwhile: both mostly wait
+    try:
+        return [outcome for outcomes in await asyncio.gather(*work) for outcome in outcomes]
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
 
 def _print(catalog: Catalog, outcomes: Sequence[Outcome]) -> None:
     from proxy.checks.drill import report
-    from proxy.checks.drill.limits import said
+    from proxy.checks.drill.limits import REQUEST_LIMIT, TIME_LIMIT, said
 
-    at_limits = [outcome for outcome in outcomes if outcome.kind in ("request limit", "time limit")]
+    at_limits = [outcome for outcome in outcomes if outcome.kind in (REQUEST_LIMIT, TIME_LIMIT)]
     for line in report.table(catalog, [outcome for outcome in outcomes if outcome not in at_limits]):
         click.echo(line)
     if at_limits:
