@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
 from proxy.catalog import project_root
+from proxy.stack.state import StateDir
 from tests.conftest import CONFIGURED, Stack
 from tests.pytest_plugin import PLUGIN
 
@@ -25,7 +26,7 @@ Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def elsewhere(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def elsewhere(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Pytester]:
     """A project with `app.py` and nothing that says where a gateway is; none is running there."""
     for name in (*CONFIGURED, "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -34,7 +35,8 @@ def elsewhere(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyt
     monkeypatch.setenv("LITELLM_LOCAL_ENV_FILE", str(pytester.path / "env"))
     monkeypatch.setenv("COLUMNS", "200")
     pytester.makepyfile(app=APP)
-    return pytester
+    yield pytester
+    StateDir(pytester.path / "state").stop_leftovers()
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def run(project: pytest.Pytester) -> Run:
 
 
 @pytest.fixture
-def control(stack: Stack) -> httpx.Client:
+def control(stack: Stack) -> Iterator[httpx.Client]:
     """Control calls with the master key, which sees all scopes."""
     headers = {"Authorization": f"Bearer {stack.master_key}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=30, trust_env=False) as client:
