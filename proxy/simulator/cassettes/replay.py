@@ -167,13 +167,9 @@ def _request_of(api: str, call: Call) -> dict[str, Any]:
     scrubber = Scrubber()
     scrubber.see(call.headers.items(), call.query)
     raw = scrubber.body(call.raw)
-    body = call.body
-    if raw != call.raw:
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            body = None
-    if body is None:
+    try:
+        body = orjson.loads(raw)  # not call.body, which the provider may have completed by then
+    except orjson.JSONDecodeError:
         body = raw.decode("utf-8", "replace")
     if api != "generateContent":
         return _told(body)

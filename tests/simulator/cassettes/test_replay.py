@@ -73,7 +73,7 @@ def test_a_miss_names_the_nearest_exchange_and_what_differs(replaying: Double) -
         '"What is the capital of Norway?", recorded: "What is the capital of France?"; temperature is 1, recorded: 0.7'
     )
     long = missed(ask(replaying, {"model": "gpt-4o", "messages": [], "tools": ["x" * 1000] * 5, "seed": 1, "n": 2}))
-    assert "and 6 more" in long
+    assert "and 2 more" in long
     assert len(long) < 500
     assert played(replaying) == [0, 0, 0]
     (first, *_) = replaying.journal()
