@@ -22,6 +22,7 @@ from proxy.cli.options import config_option, json_option
 from proxy.database.errors import masked_url
 from proxy.render.litellm import litellm_config, litellm_yaml
 from proxy.simulator import api_bases
+from proxy.simulator.script.schema import schema_text as double_schema_text
 
 out_option = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
@@ -94,10 +95,14 @@ def render_litellm(config: Path, double: str | None, out: Path | None) -> None:
 
 
 @config.command()
+@click.argument("file", type=click.Choice(["proxy", "double"]), default="proxy")
 @out_option
-def schema(out: Path | None) -> None:
-    """The JSON Schema of the file, for editors (config/proxy.schema.json)."""
-    _write(schema_text(), out)
+def schema(file: str, out: Path | None) -> None:
+    """The JSON Schema of config/proxy.yaml, or of the double's scripts, for editors.
+
+    They are kept as config/proxy.schema.json and config/double.schema.json.
+    """
+    _write(schema_text() if file == "proxy" else double_schema_text(), out)
 
 
 def today() -> date:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from proxy.gateway.chat_mends import mend_chat
+
 
 def mend() -> None:
     ask_gemini_before_streaming()
     mend_generate_content()
     tell_parallel_calls_apart()
+    mend_chat()
 
 
 def ask_gemini_before_streaming() -> None:

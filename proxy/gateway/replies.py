@@ -160,7 +160,9 @@ class _Reply:
             start["headers"] = [pair for pair in start["headers"] if pair[0] not in dropped]
             start["headers"].append((b"content-length", str(len(body)).encode()))
         if self.status == 429 and b"retry-after" not in headers and b"budget" not in plain:
-            start["headers"].append((b"retry-after", str(seconds_to_next_minute(time.time())).encode()))
+            # LiteLLM hands a provider's own on under another name, where no client looks for it.
+            wait = headers.get(b"llm_provider-retry-after") or str(seconds_to_next_minute(time.time())).encode()
+            start["headers"].append((b"retry-after", wait))
         self._complete = True
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
