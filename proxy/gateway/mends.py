@@ -12,7 +12,6 @@ from typing import Any
 
 from proxy.gateway.chat_mends import mend_chat
 
-
 log = logging.getLogger("proxy.gateway")
 
 MADE_FOR = "1.106.2"
