@@ -60,8 +60,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def llm_double(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LlmDouble]:
     """The test double of the LLM providers: a virtual key and a scope of the double for this test alone.
 
-    OPENAI_BASE_URL, OPENAI_API_KEY, ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY point the SDKs at it. Say what is
-    answered with `reply`, `fail`, `outage`, `rules`, `load`; see what was asked in `calls`.
+    The SDKs of OpenAI, Anthropic and Google find it by the environment. Say what is answered with `reply`, `fail`,
+    `outage`, `rules`, `load`; see what was asked in `calls`.
     """
     session = _session(request.config)
     marked = _marked(request)

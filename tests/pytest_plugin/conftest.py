@@ -11,7 +11,6 @@ import pytest
 from proxy.catalog import project_root
 from proxy.stack.state import StateDir
 from tests.conftest import CONFIGURED, Stack
-from tests.pytest_plugin import PLUGIN
 
 APP = """
 from openai import OpenAI
@@ -53,7 +52,7 @@ def run(project: pytest.Pytester) -> Run:
 
     def run(text: str, *options: str) -> pytest.RunResult:
         project.makepyfile(test_it=text)
-        return project.runpytest_subprocess(*PLUGIN, "-p", "no:cacheprovider", *options)
+        return project.runpytest_subprocess("-p", "no:cacheprovider", *options)
 
     return run
 
