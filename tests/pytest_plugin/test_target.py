@@ -37,6 +37,7 @@ def test_the_entry_point_names_the_plugin() -> None:
     project = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]
     plugin = import_module(project["entry-points"]["pytest11"]["llm_double"])
     assert plugin.llm_double
+    assert plugin.LlmDouble.reply
     assert "pytest-xdist" in {Requirement(one).name for one in project["optional-dependencies"]["test"]}
 
 
