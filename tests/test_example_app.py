@@ -15,7 +15,6 @@ import pytest
 
 from proxy.catalog import project_root
 from tests.conftest import Stack, bare_environment
-from tests.pytest_plugin import PLUGIN
 
 APP = project_root() / "tests" / "example_app"
 RUNS = int(os.environ.get("EXAMPLE_APP_RUNS", "2"))
@@ -24,7 +23,7 @@ WORKERS = 4
 
 def run(stack: Stack, junit: Path) -> dict[str, tuple[str, str]]:
     """Test -> its outcome, and its transcript: all that was sent upstream and answered."""
-    command = [sys.executable, "-m", "pytest", *PLUGIN, "-n", str(WORKERS), "-q", f"--junit-xml={junit}", "."]
+    command = [sys.executable, "-m", "pytest", "-n", str(WORKERS), "-q", f"--junit-xml={junit}", "."]
     done = subprocess.run(
         command,
         cwd=APP,

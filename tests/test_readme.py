@@ -14,7 +14,6 @@ from proxy.catalog import load_catalog, project_root
 from proxy.cli import COMMANDS
 from proxy.database.engine import node_binary
 from tests.conftest import Stack, bare_environment
-from tests.pytest_plugin import PLUGIN
 
 TEXT = (project_root() / "README.md").read_text(encoding="utf-8")
 RUN = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)  # run here, against the shared stack
@@ -62,7 +61,7 @@ def run_example(command: list[str], folder: Path, stack: Stack) -> str:
 @pytest.mark.parametrize(("name", "code"), PYTHON, ids=[name for name, _ in PYTHON])
 def test_each_pytest_example_passes(stack: Stack, tmp_path: Path, name: str, code: str) -> None:
     (tmp_path / name).write_text(code, encoding="utf-8")
-    printed = run_example([sys.executable, "-m", "pytest", *PLUGIN, "-v", name], tmp_path, stack)
+    printed = run_example([sys.executable, "-m", "pytest", "-v", name], tmp_path, stack)
     assert f" {code.count('def test_')} passed" in printed
 
 

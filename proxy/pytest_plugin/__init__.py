@@ -18,17 +18,28 @@ if TYPE_CHECKING:
     from proxy.pytest_plugin.double import LlmDouble
     from proxy.pytest_plugin.session import Session
 
-__all__ = ["llm_double"]
+__all__ = ["LlmDouble", "llm_double"]
 
 MARKER = "llm_double"
 _DOUBLE: pytest.StashKey[LlmDouble] = pytest.StashKey()
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
+_BY_WORKERS: pytest.StashKey[bool] = pytest.StashKey()
+_USED = "llm_double_used"
 _HELP = {
     "url": "URL of the gateway to test against; its master key is taken from LITELLM_MASTER_KEY. "
     "[default: LITELLM_PROXY_URL, else the stack that runs on this machine]",
     "start": "Start a stack, and stop it at the end, where none is configured and none runs. [default: yes]",
     "strict": "Each test: a request that no rule takes, and a rule that no request used, fail it. [default: no]",
 }
+
+
+def __getattr__(name: str) -> Any:
+    """`LlmDouble`, for the type of a test's argument."""
+    if name == "LlmDouble":
+        from proxy.pytest_plugin.double import LlmDouble
+
+        return LlmDouble
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,8 +71,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def llm_double(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LlmDouble]:
     """The test double of the LLM providers: a virtual key and a scope of the double for this test alone.
 
-    OPENAI_BASE_URL, OPENAI_API_KEY, ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY point the SDKs at it. Say what is
-    answered with `reply`, `fail`, `outage`, `rules`, `load`; see what was asked in `calls`.
+    The SDKs of OpenAI, Anthropic and Google find it by the environment. Say what is answered with `reply`, `fail`,
+    `outage`, `rules`, `load`; see what was asked in `calls`.
     """
     session = _session(request.config)
     marked = _marked(request)
@@ -106,13 +117,22 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """One of xdist's workers has ended: did it use the double? Of one that crashed it is not known."""
+    if error or _USED in getattr(node, "workeroutput", {}):
+        node.config.stash[_BY_WORKERS] = True
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """After xdist's own, so that the workers are gone when the main process looks whether to stop the stack."""
     config = session.config
     if _SESSION in config.stash:
         config.stash[_SESSION].end()
-    elif _is_xdist_main(config):
+        if hasattr(config, "workeroutput"):
+            config.workeroutput[_USED] = True
+    elif _BY_WORKERS in config.stash:
         _session(config).end()
 
 
@@ -137,10 +157,6 @@ def _say(config: pytest.Config, text: str) -> None:
         with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
             reporter.ensure_newline()
             reporter.write_line(text)
-
-
-def _is_xdist_main(config: pytest.Config) -> bool:
-    return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
 
 
 def _setting(config: pytest.Config, name: str) -> Any:

@@ -195,6 +195,10 @@ class LlmDouble:
             "OPENAI_API_KEY": self.key,
             "ANTHROPIC_BASE_URL": self.url,
             "ANTHROPIC_API_KEY": self.key,
+            "GOOGLE_GEMINI_BASE_URL": self.url,
+            "GEMINI_API_KEY": self.key,
+            # Google's SDK prefers it where it is set.
+            **({"GOOGLE_API_KEY": self.key} if "GOOGLE_API_KEY" in before else {}),
             **past,
         }
 

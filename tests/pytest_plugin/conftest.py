@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
 from proxy.catalog import project_root
+from proxy.stack.state import StateDir
 from tests.conftest import CONFIGURED, Stack
-from tests.pytest_plugin import PLUGIN
 
 APP = """
 from openai import OpenAI
@@ -25,7 +25,7 @@ Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def elsewhere(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def elsewhere(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Pytester]:
     """A project with `app.py` and nothing that says where a gateway is; none is running there."""
     for name in (*CONFIGURED, "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -34,7 +34,8 @@ def elsewhere(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyt
     monkeypatch.setenv("LITELLM_LOCAL_ENV_FILE", str(pytester.path / "env"))
     monkeypatch.setenv("COLUMNS", "200")
     pytester.makepyfile(app=APP)
-    return pytester
+    yield pytester
+    StateDir(pytester.path / "state").stop_leftovers()
 
 
 @pytest.fixture
@@ -51,13 +52,13 @@ def run(project: pytest.Pytester) -> Run:
 
     def run(text: str, *options: str) -> pytest.RunResult:
         project.makepyfile(test_it=text)
-        return project.runpytest_subprocess(*PLUGIN, "-p", "no:cacheprovider", *options)
+        return project.runpytest_subprocess("-p", "no:cacheprovider", *options)
 
     return run
 
 
 @pytest.fixture
-def control(stack: Stack) -> httpx.Client:
+def control(stack: Stack) -> Iterator[httpx.Client]:
     """Control calls with the master key, which sees all scopes."""
     headers = {"Authorization": f"Bearer {stack.master_key}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=30, trust_env=False) as client:

@@ -79,20 +79,36 @@ def test_the_rules_of_the_default_scope_are_not_inherited(run: Run, control: htt
         control.delete(f"/_double/rules/{number}").raise_for_status()
 
 
-def test_the_environment_points_the_sdks_at_it_and_is_as_before_afterwards(run: Run) -> None:
+def test_the_environment_points_the_sdks_at_it_and_is_as_before_afterwards(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", "a-real-one-that-google-must-not-see")
     run("""
         import os, anthropic, openai, pytest
-        NAMES = ["OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "NO_PROXY"]
-        BEFORE = {name: os.environ.get(name) for name in NAMES}
+        from google import genai
+
+        BEFORE = dict(os.environ)
 
         def test_it(llm_double):
             assert str(openai.OpenAI().base_url) == llm_double.openai_base_url + "/" == llm_double.url + "/v1/"
             assert openai.OpenAI().api_key == anthropic.Anthropic().api_key == llm_double.key
-            assert str(anthropic.Anthropic().base_url).rstrip("/") == llm_double.url
             assert "127.0.0.1" in os.environ["NO_PROXY"].split(",")
 
+            messages = [{"role": "user", "content": "Who?"}]
+            for provider in ("openai", "anthropic", "google"):
+                llm_double.reply(provider, provider=provider)
+            chat = openai.OpenAI().chat.completions.create(model="gpt-4o-mini", messages=messages)
+            assert chat.choices[0].message.content == "openai"
+            message = anthropic.Anthropic().messages.create(model="claude-sonnet-4", max_tokens=9, messages=messages)
+            assert message.content[0].text == "anthropic"
+            google = genai.Client()
+            content = google.models.generate_content(model="gemini-2.0-flash", contents="Who?")
+            assert content.text == "google"
+
         def test_after_it():
-            assert {name: os.environ.get(name) for name in NAMES} == BEFORE
+            assert {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"} == {
+                k: v for k, v in BEFORE.items() if k != "PYTEST_CURRENT_TEST"
+            }
     """).assert_outcomes(passed=2)
 
 

@@ -15,7 +15,6 @@ from proxy.catalog import project_root
 from proxy.stack.state import StateDir
 from tests.checks.broken import Broken, Got, Sent, serving
 from tests.conftest import Stack, free_port
-from tests.pytest_plugin import PLUGIN
 from tests.pytest_plugin.conftest import APP, Run
 
 if sys.version_info >= (3, 11):
@@ -38,6 +37,7 @@ def test_the_entry_point_names_the_plugin() -> None:
     project = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]
     plugin = import_module(project["entry-points"]["pytest11"]["llm_double"])
     assert plugin.llm_double
+    assert plugin.LlmDouble.reply
     assert "pytest-xdist" in {Requirement(one).name for one in project["optional-dependencies"]["test"]}
 
 
@@ -133,14 +133,14 @@ def test_the_stack_that_runs_here_is_used_and_left_running(
     monkeypatch.setenv("LITELLM_LOCAL_STATE", str(stack.state.root))
     elsewhere.makepyfile(test_it=TEST)
     for options in ((), ("-n", "2"), ("--no-llm-double-start",)):
-        elsewhere.runpytest_subprocess(*PLUGIN, *options).assert_outcomes(passed=1)
+        elsewhere.runpytest_subprocess(*options).assert_outcomes(passed=1)
         assert (elsewhere.path / "url").read_text() == stack.url
         assert stack.state.is_held()
 
 
 def test_none_is_started_where_none_is_to_be(elsewhere: pytest.Pytester) -> None:
     elsewhere.makepyfile(test_it=TEST)
-    result = elsewhere.runpytest_subprocess(*PLUGIN, "--no-llm-double-start")
+    result = elsewhere.runpytest_subprocess("--no-llm-double-start")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
@@ -155,37 +155,55 @@ def test_none_is_started_where_none_is_to_be(elsewhere: pytest.Pytester) -> None
 def test_one_is_started_for_all_workers_and_stopped_by_the_last_run_that_uses_it(
     elsewhere: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two test runs side by side, one with workers, on a state folder where nothing runs. A provider's key in the
-    environment does not make what is started a live one."""
+    """Two test runs side by side on a state folder where nothing runs; the one with workers ends last. A provider's
+    key in the environment does not make what is started a live one."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-developer-0000")
-    test = """
-        import pytest
-        from app import ask
-
-        @pytest.mark.parametrize("number", range({count}))
-        def test_it(llm_double, number):
-            llm_double.reply(f"Hello {{number}}.")
-            assert ask("?") == f"Hello {{number}}."
-            with open("urls", "a") as urls:
-                urls.write(llm_double.url + "\\n")
-    """
-    for name, count in (("one", 8), ("other", 4)):
+    for name, last in (
+        ("workers", "while not pathlib.Path('../other-is-over').exists(): time.sleep(0.1)"),
+        ("other", "pass"),
+    ):
         folder = elsewhere.mkdir(name)
         (folder / "app.py").write_text(APP)
-        (folder / "test_it.py").write_text(textwrap.dedent(test).format(count=count))
+        (folder / "test_it.py").write_text(textwrap.dedent(SIDE_BY_SIDE).format(last=last))
     state = StateDir(elsewhere.path / "state")
-    command = [sys.executable, "-m", "pytest", *PLUGIN, "-q"]
-    runs = [
+    workers, other = (
         subprocess.Popen(
-            [*command, *options], cwd=elsewhere.path / name, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-m", "pytest", "-q", *options],
+            cwd=elsewhere.path / name,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        for name, options in (("one", ["-n", "4"]), ("other", []))
-    ]
-    printed = [run.communicate(timeout=240)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], "\n".join(printed)
-    urls = [(elsewhere.path / name / "urls").read_text().split() for name in ("one", "other")]
-    assert [len(seen) for seen in urls] == [8, 4]
+        for name, options in (("workers", ["-n", "4"]), ("other", []))
+    )
+    try:
+        printed = other.communicate(timeout=120)[0]
+        assert other.returncode == 0, printed
+        (elsewhere.path / "other-is-over").touch()
+        printed = workers.communicate(timeout=120)[0]
+        assert workers.returncode == 0, printed
+    finally:
+        for run in (workers, other):
+            run.kill()
+            run.wait()
+    urls = [(elsewhere.path / name / "urls").read_text().split() for name in ("workers", "other")]
+    assert [len(seen) for seen in urls] == [8, 8]
     assert len({url for seen in urls for url in seen}) == 1
     assert not state.is_held()
     assert state.leftovers() == []
     assert not (state.root / "pytest.started").exists()
+
+
+SIDE_BY_SIDE = """
+    import pathlib, pytest, time
+    from app import ask
+
+    @pytest.mark.parametrize("number", range(8))
+    def test_it(llm_double, number):
+        if number == 7:
+            {last}
+        llm_double.reply(f"Hello {{number}}.")
+        assert ask("?") == f"Hello {{number}}."
+        with open("urls", "a") as urls:
+            urls.write(llm_double.url + "\\n")
+"""

@@ -165,6 +165,24 @@ def test_a_poll_waits_for_those_that_it_asks_for(double: Double) -> None:
     assert [(entry["scope"], entry["request"]["messages"][0]["content"]) for entry in found] == [("a", "mine")]
 
 
+def test_a_poll_waits_for_what_still_runs(double: Double) -> None:
+    double.faults({"kind": "hang", "after_chunks": 1})
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    found: list[Any] = []
+    with watching(double) as events:
+        waiting = later(
+            lambda: found.extend(double.control.get("/journal", params={"wait_for": 1, "timeout": 9}).json()["entries"])
+        )
+        with double.http.stream("POST", PATH, json=body, headers={"authorization": "Bearer k"}):
+            assert events.next()[0] == "began"
+            # A poll that took this for the end would have answered before this one that comes after it.
+            in_vain = double.control.get("/journal", params={"wait_for": 1, "timeout": 0.3}).json()["entries"]
+            assert [entry["ended_at"] for entry in in_vain] == [None]
+            assert waiting.is_alive()
+        waiting.join(9)
+    assert [entry["ended_at"] is not None for entry in found] == [True]
+
+
 def test_a_poll_in_vain_answers_with_what_there_is(double: Double) -> None:
     ask(double, "one")
     began = time.monotonic()

@@ -106,9 +106,7 @@ class Assistant:
         )
         message = completion.choices[0].message
         if message.parsed is None:
-            # LiteLLM keeps a refusal among what is the provider's own.
-            given = (message.model_extra or {}).get("provider_specific_fields") or {}
-            raise Refused(message.refusal or given.get("refusal", ""))
+            raise Refused(message.refusal or "")
         return message.parsed
 
     async def compare(self, cities: list[str]) -> dict[str, str]:

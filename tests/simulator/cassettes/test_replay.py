@@ -64,12 +64,12 @@ def test_a_miss_names_the_nearest_exchange_and_what_differs(replaying: Double) -
     put(
         replaying,
         exchange({"model": "claude-opus-4-5-20251101", "messages": []}, api="messages"),
-        exchange(chat("What is the capital of France?", temperature=0.7)),
         exchange(chat("How are you?", temperature=0.7)),
+        exchange(chat("What is the capital of France?", temperature=0.7)),
         file="demo.yaml",
     )
     assert missed(ask(replaying, chat("What is the capital of Norway?", temperature=1))) == (
-        "no exchange of demo.yaml has this request; the nearest is number 2 of 3: messages.0.content is "
+        "no exchange of demo.yaml has this request; the nearest is number 3 of 3: messages.0.content is "
         '"What is the capital of Norway?", recorded: "What is the capital of France?"; temperature is 1, recorded: 0.7'
     )
     long = missed(ask(replaying, {"model": "gpt-4o", "messages": [], "tools": ["x" * 1000] * 5, "seed": 1, "n": 2}))

@@ -242,13 +242,15 @@ def test_a_rate_limit_lets_through_then_refuses_until_its_window_ends() -> None:
     assert rules.shown()["rules"][0]["used"] == 3
 
 
-def test_of_two_limits_the_tighter_is_told() -> None:
-    rules = book(
-        rule(fault={"kind": "rate_limit", "requests": 100}), rule(fault={"kind": "rate_limit", "requests": 2, "per": 1})
-    )
-    limits = [rules.take(asked()).limit for _ in range(3)]
-    assert [(limit.limit, limit.remaining) for limit in limits if limit is not None] == [(2, 1), (2, 0), (2, 0)]
-    assert rules.take(asked()).limit.reset_seconds == 1  # type: ignore[union-attr]
+@pytest.mark.parametrize("tight_first", [False, True])
+def test_of_two_limits_the_tighter_is_told(tight_first: bool) -> None:
+    wide = rule(fault={"kind": "rate_limit", "requests": 100})
+    tight = rule(fault={"kind": "rate_limit", "requests": 2, "per": 1})
+    rules = book(*([tight, wide] if tight_first else [wide, tight]))
+    limits = [rules.take(asked()).limit for _ in range(4)]
+    assert [(limit.limit, limit.remaining, limit.reset_seconds) for limit in limits if limit is not None] == [
+        (2, 1, 1), (2, 0, 1), (2, 0, 1), (2, 0, 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -472,6 +474,15 @@ def test_the_nearest_is_that_which_differs_least() -> None:
     assert strict.nearest(asked("the weather in Rome")).startswith("the nearest, 'same words', ")
     assert strict.nearest(asked("tell us a joke")).startswith("the nearest, 'other words', ")
     assert strict.nearest(asked("the weather in Rome", stream=True)).startswith("the nearest, 'two off', wants turn 2")
+
+
+def test_what_many_requests_have_in_common_brings_a_rule_little_nearer() -> None:
+    strict = book(
+        rule("x", name="same provider", when={"provider": "openai", "text": "bananas and cream"}),
+        rule("x", name="same words", when={"text": "the weather in Paris"}),
+        strict=True,
+    )
+    assert strict.nearest(asked("the weather in Rome")).startswith("the nearest, 'same words', ")
 
 
 def test_the_nearest_may_be_an_inherited_one() -> None:
