@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--limits/--no-limits",
     default=None,
-    help="Also try the limits, at a second gateway with small ones.  [default: yes, unless --chain or --fault]",
+    help="Also try the limits, at a second gateway with small ones.  [default: yes, unless something is selected]",
 )
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Also write JUnit XML there.")
 @deployment_options
@@ -49,8 +49,15 @@ def drill(
 
     Says who was asked, when, how often and who answered, against what proxy.yaml promises. Exit code 1 where anything
     is otherwise. What LiteLLM is known to do otherwise is marked with ~ and explained at the end.
+
+    \b
+    Kinds of fault:
+      400 401 403 404 408 409 413 422 429 500 502 503 504 529, 429+retry-after
+      delay  drop  cut  malformed  error-event
+      at the limits: hang  dribble  slow-retries  request-limit
     """
     from proxy.catalog import load_catalog
+    from proxy.checks.drill import limits as at_limits
     from proxy.checks.drill import report
     from proxy.checks.report import junit as junit_xml
 
@@ -60,12 +67,13 @@ def drill(
     _check_names(catalog, chains, faults)
     target = target_of(url, key, state)
     here = run is not None and target.simulator_url is not None
+    if limits is None:
+        limits = bool(set(faults) & set(at_limits.KINDS)) or (here and not (chains or faults))
     if limits and not here:
         raise click.UsageError("the limits are tried at a gateway beside the running one: only where it runs.")
-    with_limits = here and (limits if limits is not None else not (chains or faults))
     steps = steps_for(sys.stderr)
     with steps.live(), steps.step("Drill") as step:
-        outcomes = asyncio.run(_run(target, catalog, chains, faults, state if with_limits else None, step.say))
+        outcomes = asyncio.run(_run(target, catalog, chains, faults, state if limits else None, step.say))
         step.note(report.summary(outcomes))
         step.failed = any(outcome.differs for outcome in outcomes)
     if as_json:
@@ -78,9 +86,10 @@ def drill(
 
 
 def _check_names(catalog: Catalog, chains: Sequence[str], faults: Sequence[str]) -> None:
+    from proxy.checks.drill import limits
     from proxy.checks.drill.faults import kinds
 
-    known = [kind.name for kind in kinds(catalog)]
+    known = [*(kind.name for kind in kinds(catalog)), *limits.KINDS]
     for given, names, option in ((chains, list(catalog.models), "--chain"), (faults, known, "--fault")):
         if wrong := [name for name in given if name not in names]:
             raise click.BadParameter(f"{wrong[0]!r} is unknown. Known: {', '.join(names)}", param_hint=option)
@@ -98,11 +107,13 @@ async def _run(
     from dataclasses import replace
 
     from proxy.checks.drill.cases import cases
-    from proxy.checks.drill.limits import run_limits, scaled
+    from proxy.checks.drill.limits import KINDS, run_limits, scaled
     from proxy.checks.drill.run import Deployment, run_cases
     from proxy.stack.beside import gateway_beside
 
     chosen = list(cases(catalog, models=chains, only=faults))
+    if not chosen and state is None:
+        raise click.UsageError(f"{', '.join(faults)}: tried with --limits only.")
     done = 0
 
     def tell(outcome: Outcome) -> None:
@@ -117,7 +128,9 @@ async def _run(
     async def at_limits(run: Run, state: StateDir) -> list[Outcome]:
         small = scaled(catalog)
         async with gateway_beside(run, state, small) as url, Deployment(replace(target, url=url), small) as deployment:
-            return await run_limits(deployment, chains or list(catalog.models), lambda outcome: say(outcome.name))
+            models = list(dict.fromkeys(chains)) or list(catalog.models)
+            only = set(faults) & set(KINDS)
+            return await run_limits(deployment, models, lambda outcome: say(outcome.name), only=only)
 
     async with Deployment(target, catalog) as deployment:
         await deployment.check()
@@ -134,9 +147,9 @@ async def _run(
 
 def _print(catalog: Catalog, outcomes: Sequence[Outcome]) -> None:
     from proxy.checks.drill import report
-    from proxy.checks.drill.limits import REQUEST_LIMIT, TIME_LIMIT, said
+    from proxy.checks.drill.limits import KINDS, said
 
-    at_limits = [outcome for outcome in outcomes if outcome.kind in (REQUEST_LIMIT, TIME_LIMIT)]
+    at_limits = [outcome for outcome in outcomes if outcome.kind in KINDS]
     for line in report.table(catalog, [outcome for outcome in outcomes if outcome not in at_limits]):
         click.echo(line)
     if at_limits:

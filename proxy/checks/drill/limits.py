@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,8 @@ WORDS_PER_SECOND = 5  # of an answer that dribbles
 SLACK_SECONDS = 60.0  # on a busy machine, which is not what is tried here
 ROOM_SECONDS = 10.0  # of a minute, for the requests that must all fall into it
 
-REQUEST_LIMIT = "request limit"
-TIME_LIMIT = "time limit"
+HANG, DRIBBLE, SLOW_RETRIES, REQUEST_LIMIT = KINDS = ("hang", "dribble", "slow-retries", "request-limit")
+"""What is tried here, by the names that faults.py has for all else."""
 
 
 def scaled(catalog: Catalog) -> Catalog:
@@ -50,9 +50,14 @@ def said(catalog: Catalog) -> str:
 
 
 async def run_limits(
-    deployment: Deployment, models: Sequence[str], on_outcome: Callable[[Outcome], None] = lambda _: None
+    deployment: Deployment,
+    models: Sequence[str],
+    on_outcome: Callable[[Outcome], None] = lambda _: None,
+    *,
+    only: Collection[str] = (),
 ) -> list[Outcome]:
-    """Tries the limits of `deployment`, which serves a catalogue that `scaled` made, with each of `models`."""
+    """Tries the limits of `deployment`, which serves a catalogue that `scaled` made, with each of `models`; all KINDS
+    or those in `only`."""
     async with deployment.scope(replies(deployment.catalog)) as scope:
         for model in deployment.catalog.models:  # what LiteLLM loads with the first request is not to be timed
             await deployment.ask(model, scope, stream=True, patience=SECONDS + SLACK_SECONDS)
@@ -64,9 +69,9 @@ async def run_limits(
         on_outcome(outcome)
         return outcome
 
-    asking = [slow(model, one) for model in models for one in slow_cases(deployment.catalog)]
-    found = list(await asyncio.gather(*asking))
-    for together in apart(deployment.catalog, models):
+    chosen = [one for one in slow_cases(deployment.catalog) if not only or one.kind in only]
+    found = list(await asyncio.gather(*(slow(model, one) for model in models for one in chosen)))
+    for together in apart(deployment.catalog, models) if not only or REQUEST_LIMIT in only else ():
         await _a_fresh_minute()
         for model in together:
             found.append(await _request_limit(deployment, model))
@@ -84,27 +89,31 @@ class Slow:
     `begun`: whether the client has had some of the answer, which then ends in an error event instead of being 504.
     """
 
-    how: str
+    kind: str
     stream: bool
     rule: Mapping[str, Any]
     asked: int = 1
     begun: bool = False
+
+    @property
+    def how(self) -> str:
+        return "stream" if self.stream else "whole"
 
 
 def slow_cases(catalog: Catalog) -> list[Slow]:
     text = "word " * int(3 * SECONDS * WORDS_PER_SECOND)
     dribbling = {"reply": {"text": text, "timing": {"tokens_per_second": WORDS_PER_SECOND}}}
     found = [
-        Slow("whole, never answered", False, {"fault": "hang"}),
-        Slow("stream, never answered", True, {"fault": "hang"}),
-        Slow("whole, dribbling", False, dribbling),
-        Slow("stream, dribbling", True, dribbling, begun=True),
+        Slow(HANG, False, {"fault": "hang"}),
+        Slow(HANG, True, {"fault": "hang"}),
+        Slow(DRIBBLE, False, dribbling),
+        Slow(DRIBBLE, True, dribbling, begun=True),
     ]
     gap = catalog.limits.retry_delay_seconds
     asked = math.ceil(SECONDS / gap) if gap else 0
     most = REQUESTS - len(found) - 1
     if 1 < asked <= min(catalog.limits.retries, most):  # neither one attempt nor all of them fit in
-        found.append(Slow("whole, its retries take longer", False, {"fault": 503}, asked))
+        found.append(Slow(SLOW_RETRIES, False, {"fault": 503}, asked))
     return found
 
 
@@ -118,7 +127,7 @@ async def _time_limit(deployment: Deployment, model: str, slow: Slow) -> Outcome
         except httpx.HTTPError as error:
             why = (f"no answer: {type(error).__name__} {error}",)
             took = time.monotonic() - began
-            return Outcome(model, TIME_LIMIT, slow.how, "differs", took, promised, differences=why)
+            return Outcome(model, slow.kind, slow.how, "differs", took, promised, differences=why)
         took = time.monotonic() - began
         calls = await deployment.calls(scope, sent, wait_for=min(slow.asked, 2))
     wrong = _wrong_ending(slow, response)
@@ -131,7 +140,7 @@ async def _time_limit(deployment: Deployment, model: str, slow: Slow) -> Outcome
         wrong.append("the upstream call went on")
     answer = f"{response.status_code}{' error event' if slow.begun and not wrong else ''} after {took:.1f} s"
     verdict: Verdict = "differs" if wrong else "as promised"
-    return Outcome(model, TIME_LIMIT, slow.how, verdict, took, promised, asked_of(calls), answer, tuple(wrong))
+    return Outcome(model, slow.kind, slow.how, verdict, took, promised, asked_of(calls), answer, tuple(wrong))
 
 
 def _wrong_ending(slow: Slow, response: httpx.Response) -> list[str]:
@@ -151,22 +160,17 @@ def _wrong_ending(slow: Slow, response: httpx.Response) -> list[str]:
 
 
 def apart(catalog: Catalog, models: Sequence[str]) -> list[list[str]]:
-    """The models in groups of which none uses up another's minute, by itself or as its fallback.
-
-    Each group is a minute: one with no chain that fits into no minute of the chains' is left out.
-    """
+    """The models in groups, a minute each, of which none uses up another's, by itself or as its fallback."""
     groups: list[tuple[set[str], list[str]]] = []
     for model in sorted(models, key=lambda model: not catalog.fallbacks.get(model)):
-        chain = catalog.fallbacks.get(model, ())
-        touched = {model, *chain[:1]}
+        touched = {model, *catalog.fallbacks.get(model, ())[:1]}
         for used, group in groups:
             if not used & touched:
                 used |= touched
                 group.append(model)
                 break
         else:
-            if chain or not groups:
-                groups.append((touched, [model]))
+            groups.append((touched, [model]))
     return [group for _, group in groups]
 
 
