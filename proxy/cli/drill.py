@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from proxy.cli.options import config_option, deployment_options, json_option, state_option, target_of
+from proxy.catalog import project_root
+from proxy.cli.options import deployment_options, json_option, state_option, target_of
 from proxy.cli.progress import steps_for
 from proxy.stack.state import Run, StateDir
 
@@ -31,7 +33,13 @@ if TYPE_CHECKING:
 )
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Also write JUnit XML there.")
 @deployment_options
-@config_option
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=lambda: project_root() / "config" / "proxy.yaml",
+    show_default="what the gateway here was started with, else config/proxy.yaml",
+    help="What is promised.",
+)
 @state_option
 @json_option
 def drill(
@@ -62,11 +70,13 @@ def drill(
     from proxy.checks.report import junit as junit_xml
 
     state = StateDir(state_dir)
-    run = state.read_run()
-    catalog = load_catalog(Path(run.config) if run and url in (None, run.url) else config)
-    _check_names(catalog, chains, faults)
     target = target_of(url, key, state)
-    here = run is not None and target.simulator_url is not None
+    here = target.simulator_url is not None
+    run = state.read_run()
+    # Held against what the gateway here was started with, unless told otherwise.
+    given = click.get_current_context().get_parameter_source("config") is not ParameterSource.DEFAULT
+    catalog = load_catalog(Path(run.config) if run and run.url == target.url and not given else config)
+    _check_names(catalog, chains, faults)
     if limits is None:
         limits = bool(set(faults) & set(at_limits.KINDS)) or (here and not (chains or faults))
     if limits and not here:
