@@ -149,7 +149,8 @@ def _wrong_ending(slow: Slow, response: httpx.Response) -> list[str]:
         lines = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
         text = lines[-1] if len(lines) > 1 else text
     try:
-        timed_out = json.loads(text)["error"]["type"] == "timeout_error"
+        error = json.loads(text)["error"]
+        timed_out = error["type"] == "timeout_error" and f"within {SECONDS:g} seconds" in error["message"]
     except (ValueError, LookupError, TypeError):
         timed_out = False
     right = timed_out and response.status_code == (200 if slow.begun else 504)
