@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,9 +241,6 @@ def test_a_simulator_may_begin_with_a_cassette(tmp_path: Path) -> None:
 
 
 def test_others_are_answered_while_a_large_cassette_is_read(replaying: Double) -> None:
-    import threading
-import time
-
     large = cassette(*[exchange(chat(f"question {number}", seed=number)) for number in range(3000)])
     over = threading.Event()
 
