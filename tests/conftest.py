@@ -19,9 +19,19 @@ import httpx
 import pytest
 
 from proxy import secrets
-from proxy.catalog import project_root
+from proxy.catalog import load_catalog, project_root
 from proxy.database.engine import node_binary
+from proxy.render.litellm import litellm_environment
 from proxy.stack.state import StateDir
+
+# For tests that import LiteLLM themselves: its bundled copies, nothing from the internet. Not for what tests start.
+BUNDLED = {
+    name: value for name, value in litellm_environment(load_catalog()).items() if name.startswith("LITELLM_LOCAL")
+}
+os.environ.update(BUNDLED)
+
+pytest_plugins = ["pytester"]
+collect_ignore = ["example_app"]  # a project of its own: test_example_app.py runs it
 
 COMMAND = [sys.executable, "-m", "proxy.cli"]
 START_SECONDS = 240
@@ -33,7 +43,7 @@ CONFIGURED = (
 
 def bare_environment() -> dict[str, str]:
     """This process's environment less whatever would configure a stack."""
-    return {name: value for name, value in os.environ.items() if name not in CONFIGURED}
+    return {name: value for name, value in os.environ.items() if name not in CONFIGURED and name not in BUNDLED}
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -12,16 +13,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from proxy import secrets
 from proxy.catalog import Catalog, CatalogError, load_catalog
 from proxy.catalog.drift import Drift, drift
 from proxy.catalog.load import read_catalog
 from proxy.catalog.problems import describe, shown
 from proxy.catalog.schema import schema_text
 from proxy.catalog.source import Source
-from proxy.cli.options import config_option, json_option
+from proxy.cli.options import config_option, env_file_option, json_option, state_option
 from proxy.database.errors import masked_url
+from proxy.render.compose import compose_env, compose_files
 from proxy.render.litellm import litellm_config, litellm_yaml
 from proxy.simulator import api_bases
+from proxy.simulator.script.schema import schema_text as double_schema_text
+from proxy.stack.files import write_files
+from proxy.stack.mode import Asked, check_master_key, choose_mode, without_providers
 
 out_option = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
@@ -93,11 +99,48 @@ def render_litellm(config: Path, double: str | None, out: Path | None) -> None:
     _write(litellm_yaml(rendered), out)
 
 
+@render.command("compose")
+@config_option
+@env_file_option
+@state_option
+@click.option("--mode", type=click.Choice(["auto", "double", "live"]), default="auto", show_default=True)
+@click.option("--without", multiple=True, metavar="PROVIDER", help="Leave a provider and its models out.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of 127.0.0.1.  [default: as proxy.yaml says]")
+def render_compose(
+    config: Path, env_file: Path, state_dir: Path, mode: Asked, without: tuple[str, ...], port: int | None
+) -> None:
+    """Files and variables for docker-compose.yml, into the state folder; secrets are made where missing."""
+    catalog = without_providers(load_catalog(config), without)
+    values = secrets.ensure_secrets(env_file)
+    choice = choose_mode(mode, catalog, {**values, **os.environ})
+    check_master_key(choice.mode, values[secrets.MASTER_KEY], str(env_file))
+    root = state_dir.absolute()
+    files = compose_files(catalog, values, mode=choice.mode, keys=choice.keys, database_url=catalog.database.url)
+    variables = compose_env(
+        {
+            "LITELLM_LOCAL_STATE": root,
+            "LITELLM_LOCAL_MODE": choice.mode,
+            "LITELLM_LOCAL_PORT": port or catalog.gateway.port,
+            "COMPOSE_PROFILES": "double" if choice.mode == "double" else None,
+        }
+    )
+    try:
+        write_files(root, {**files, "compose.env": variables})
+    except OSError as error:
+        raise click.ClickException(f"cannot write {error.filename}: {error.strerror or error}") from None
+    click.echo(f"Wrote {len(files) + 1} files below {root}, for {choice.mode} mode. Start it with:", err=True)
+    click.echo(f"  docker compose --env-file {shown(root / 'compose.env')} up -d", err=True)
+
+
 @config.command()
+@click.argument("file", type=click.Choice(["proxy", "double"]), default="proxy")
 @out_option
-def schema(out: Path | None) -> None:
-    """The JSON Schema of the file, for editors (config/proxy.schema.json)."""
-    _write(schema_text(), out)
+def schema(file: str, out: Path | None) -> None:
+    """The JSON Schema of config/proxy.yaml, or of the double's scripts, for editors.
+
+    They are kept as config/proxy.schema.json and config/double.schema.json.
+    """
+    _write(schema_text() if file == "proxy" else double_schema_text(), out)
 
 
 def today() -> date:

@@ -60,7 +60,7 @@ def main() -> int:
     app = build_app(
         catalog,
         mode=settings.mode,
-        cache=settings.litellm_config.parent,
+        cache=settings.cache or settings.litellm_config.parent,
         simulator=Simulator(settings.simulator, settings.control_key),
         stopping=stopping,
     )

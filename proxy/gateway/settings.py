@@ -17,7 +17,8 @@ class SettingsError(Exception):
 class Settings:
     """`config` is proxy.yaml, `litellm_config` LiteLLM's rendered from it. `host` and `port` None: as proxy.yaml
     says. `database_wait` is how many seconds to wait for a migrated database. `simulator` is the base URL of
-    the providers' double, in double mode, and `control_key` what its control calls want."""
+    the providers' double, in double mode, and `control_key` what its control calls want. `cache` is a folder for
+    what a next start need not compute again, by default beside the rendered config."""
 
     config: Path
     litellm_config: Path
@@ -28,6 +29,7 @@ class Settings:
     database_wait: float = DEFAULT_DATABASE_WAIT
     simulator: str | None = None
     control_key: str | None = field(default=None, repr=False)
+    cache: Path | None = None
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -82,4 +84,5 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         database_wait=wait if wait is not None else DEFAULT_DATABASE_WAIT,
         simulator=simulator.rstrip("/") or None,
         control_key=control_key or None,
+        cache=Path(environment.get("LITELLM_LOCAL_CACHE", "").strip() or litellm_config.parent),
     )

@@ -85,7 +85,8 @@ def ask_openai(client: openai.OpenAI, stream: bool, tools: bool = False, **setti
 
 def _counted(heard: Heard, usage: Any) -> Heard:
     heard.prompt, heard.completion = usage.prompt_tokens, usage.completion_tokens
-    heard.reasoning = usage.completion_tokens_details.reasoning_tokens
+    details = usage.completion_tokens_details
+    heard.reasoning = (details.reasoning_tokens or 0) if details is not None else 0
     assert usage.total_tokens == heard.prompt + heard.completion
     return heard
 

@@ -1,9 +1,8 @@
-"""What a request asks for beside words, and gets: logprobs, thoughts, images and files counted, other settings."""
+"""What requests may hold beside words: images and files, counted; tools' results; settings; kept conversations."""
 
 from __future__ import annotations
 
 import base64
-import math
 from typing import Any
 
 import anthropic
@@ -21,258 +20,7 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
 PDF = base64.b64encode(b"%PDF-1.4\n" + bytes(40)).decode()
 
 
-# -- logprobs ----------------------------------------------------------------------------------------------
-
-
-def test_openai_logprobs(openai_client: openai.OpenAI) -> None:
-    settings: dict[str, Any] = {"model": GPT, "messages": USER, "logprobs": True, "top_logprobs": 5}
-    reply, again = (openai_client.chat.completions.create(**settings) for _ in range(2))
-    choice = reply.choices[0]
-    assert choice.logprobs is not None
-    assert choice.logprobs == again.choices[0].logprobs
-    told = choice.logprobs.content
-    assert told is not None
-    assert reply.usage is not None
-    assert len(told) == reply.usage.completion_tokens
-    assert "".join(token.token for token in told) == choice.message.content
-    for token in told:
-        assert bytes(token.bytes or ()).decode() == token.token
-        likely = [other.logprob for other in token.top_logprobs]
-        assert len(likely) == 5
-        assert likely == sorted(likely, reverse=True)
-        assert (token.top_logprobs[0].token, likely[0]) == (token.token, token.logprob)
-        assert len({other.token for other in token.top_logprobs}) == 5
-        assert sum(math.exp(one) for one in likely) <= 1
-    assert len({token.logprob for token in told}) > len(told) / 2
-
-
-def test_openai_logprobs_in_a_stream(openai_client: openai.OpenAI) -> None:
-    settings: dict[str, Any] = {"model": GPT, "messages": USER, "logprobs": True, "top_logprobs": 2, "n": 2}
-    whole = openai_client.chat.completions.create(**settings)
-    streamed: list[list[Any]] = [[], []]
-    for chunk in openai_client.chat.completions.create(**settings, stream=True):
-        for choice in chunk.choices:
-            if choice.delta.content:
-                assert choice.logprobs is not None
-                assert choice.logprobs.content is not None
-                assert "".join(token.token for token in choice.logprobs.content) == choice.delta.content
-                streamed[choice.index] += choice.logprobs.content
-    assert streamed == [choice.logprobs.content for choice in whole.choices if choice.logprobs is not None]
-    with openai_client.chat.completions.stream(**settings) as stream:
-        assert stream.get_final_completion().choices[1].logprobs == whole.choices[1].logprobs
-
-
-def test_openai_logprobs_of_parts_of_a_character(double: Double, openai_client: openai.OpenAI) -> None:
-    double.rules({"reply": "🦩"})
-    settings: dict[str, Any] = {"model": GPT, "messages": USER, "logprobs": True}
-    [choice] = openai_client.chat.completions.create(**settings).choices
-    assert choice.logprobs is not None
-    told = choice.logprobs.content or []
-    assert len(told) > 1
-    assert b"".join(bytes(token.bytes or ()) for token in told).decode() == "🦩"
-    assert told[0].token.startswith("bytes:\\xf0\\x9f")
-    chunks = list(openai_client.chat.completions.create(**settings, stream=True))
-    [bird] = [chunk.choices[0] for chunk in chunks if chunk.choices[0].delta.content]
-    assert bird.logprobs is not None
-    assert bird.logprobs.content == told
-
-
-def test_openai_logprobs_without_alternatives_and_of_a_refusal(double: Double, openai_client: openai.OpenAI) -> None:
-    settings: dict[str, Any] = {"model": GPT, "messages": USER, "logprobs": True}
-    [plain] = openai_client.chat.completions.create(**settings).choices
-    assert plain.logprobs is not None
-    assert plain.logprobs.content is not None
-    assert {len(token.top_logprobs) for token in plain.logprobs.content} == {0}
-    double.rules({"reply": {"refusal": "I cannot."}})
-    [refused] = openai_client.chat.completions.create(**settings).choices
-    assert refused.logprobs is not None
-    assert refused.logprobs.content is None
-    assert "".join(token.token for token in refused.logprobs.refusal or ()) == "I cannot."
-
-
-@pytest.mark.parametrize(
-    ("settings", "param"),
-    [
-        ({"logprobs": "yes"}, "logprobs"),
-        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
-        ({"logprobs": True, "top_logprobs": -1}, "top_logprobs"),
-        ({"top_logprobs": 2}, "top_logprobs"),
-    ],
-)
-def test_openai_refuses_odd_logprobs(openai_client: openai.OpenAI, settings: Any, param: str) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
-        openai_client.chat.completions.create(model=GPT, messages=USER, **settings)
-    assert refused.value.param == param
-
-
-def test_gemini_logprobs(gemini_client: genai.Client) -> None:
-    config = types.GenerateContentConfig(response_logprobs=True, logprobs=3)
-    whole = gemini_client.models.generate_content(model=GEMINI, contents=ASKED, config=config)
-    assert whole.candidates is not None
-    [candidate] = whole.candidates
-    result = candidate.logprobs_result
-    assert result is not None
-    assert result.chosen_candidates is not None
-    assert result.top_candidates is not None
-    assert "".join(one.token or "" for one in result.chosen_candidates) == whole.text
-    assert {len(top.candidates or ()) for top in result.top_candidates} == {3}
-    told = [one.log_probability or 0.0 for one in result.chosen_candidates]
-    assert candidate.avg_logprobs == pytest.approx(sum(told) / len(told))
-    assert all(-1 < one < 0 for one in told)
-    streamed: list[Any] = []
-    for piece in gemini_client.models.generate_content_stream(model=GEMINI, contents=ASKED, config=config):
-        found = (piece.candidates or [])[0].logprobs_result
-        streamed += (found.chosen_candidates or []) if found is not None else []
-    assert streamed == result.chosen_candidates
-
-
-def test_gemini_without_logprobs(gemini_client: genai.Client) -> None:
-    [candidate] = gemini_client.models.generate_content(model=GEMINI, contents=ASKED).candidates or ()
-    assert (candidate.logprobs_result, candidate.avg_logprobs) == (None, None)
-
-
-@pytest.mark.parametrize(
-    "config", [{"logprobs": 3}, {"responseLogprobs": True, "logprobs": 21}, {"responseLogprobs": 1}]
-)
-def test_gemini_refuses_odd_logprobs(double: Double, config: dict[str, Any]) -> None:
-    body = {"contents": [{"parts": [{"text": ASKED}]}], "generationConfig": config}
-    path = f"/gemini/v1beta/models/{GEMINI}:generateContent"
-    assert double.http.post(path, json=body, headers={"x-goog-api-key": "any"}).status_code == 400
-
-
-# -- reasoning ---------------------------------------------------------------------------------------------
-
-
-def test_openai_reasons_where_asked_to(openai_client: openai.OpenAI) -> None:
-    counted = []
-    for effort in ("minimal", "low", "high"):
-        usage = openai_client.chat.completions.create(model="gpt-5-mini", messages=USER, reasoning_effort=effort).usage
-        assert usage is not None
-        assert usage.completion_tokens_details is not None
-        counted.append(usage.completion_tokens_details.reasoning_tokens or 0)
-        assert usage.completion_tokens > counted[-1]
-    assert counted[0] == 0 < counted[1] < counted[2]
-
-
-THINKING: dict[str, Any] = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
-
-
-def test_anthropic_thinks_where_enabled(anthropic_client: anthropic.Anthropic) -> None:
-    settings: dict[str, Any] = {"model": CLAUDE, "max_tokens": 2000, "messages": USER, **THINKING}
-    whole = anthropic_client.messages.create(**settings)
-    with anthropic_client.messages.stream(**settings) as stream:
-        deltas = [event.type for event in stream]
-        streamed = stream.get_final_message()
-    assert {"thinking", "signature", "text"} <= set(deltas)
-    for reply in (whole, streamed):
-        thought, said = reply.content
-        assert thought.type == "thinking"
-        assert said.type == "text"
-        assert ASKED in thought.thinking
-        assert len(thought.signature) > 40
-        assert reply.usage.output_tokens_details is not None
-        assert 0 < reply.usage.output_tokens_details.thinking_tokens < reply.usage.output_tokens
-    assert streamed.to_dict()["content"] == whole.to_dict()["content"]
-
-
-def test_anthropics_thoughts_may_be_omitted(anthropic_client: anthropic.Anthropic) -> None:
-    thinking: Any = {"type": "adaptive", "display": "omitted"}
-    settings: dict[str, Any] = {"model": CLAUDE, "max_tokens": 2000, "messages": USER, "thinking": thinking}
-    whole = anthropic_client.messages.create(**settings)
-    with anthropic_client.messages.stream(**settings) as stream:
-        streamed = stream.get_final_message()
-    assert whole.content[0].type == "thinking"
-    assert (whole.content[0].thinking, bool(whole.content[0].signature)) == ("", True)
-    assert streamed.to_dict()["content"] == whole.to_dict()["content"]
-
-
-def test_anthropic_thinks_as_much_as_the_script_says(double: Double, anthropic_client: anthropic.Anthropic) -> None:
-    double.rules({"reply": {"text": "Done.", "reasoning_tokens": 900}})
-    reply = anthropic_client.messages.create(model=CLAUDE, max_tokens=2000, messages=USER, **THINKING)
-    assert [block.type for block in reply.content] == ["thinking", "text"]
-    assert reply.usage.output_tokens_details is not None
-    assert reply.usage.output_tokens_details.thinking_tokens == 900
-    double.rules({"reply": {"text": "Done.", "reasoning_tokens": 0}})
-    reply = anthropic_client.messages.create(model=CLAUDE, max_tokens=2000, messages=USER, **THINKING)
-    assert [block.type for block in reply.content] == ["text"]
-
-
-def test_anthropic_thinks_before_it_calls_a_tool_and_takes_its_thoughts_back(clients: Clients, double: Double) -> None:
-    tools: Any = [{"name": "get_time", "input_schema": {"type": "object", "properties": {}}}]
-    settings: dict[str, Any] = {"model": CLAUDE, "max_tokens": 2000, "tools": tools, **THINKING}
-    reply = clients.anthropic.messages.create(messages=USER, **settings)
-    assert [block.type for block in reply.content] == ["thinking", "tool_use"]
-    call = reply.content[1]
-    assert call.type == "tool_use"
-    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "noon"}]}
-    last = clients.anthropic.messages.create(messages=[*USER, reply.to_param(), result], **settings)
-    assert last.content[-1].type == "text"
-    assert '"noon"' in last.content[-1].text
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"thinking": {"type": "enabled"}}, "thinking.enabled.budget_tokens: Field required"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 5}}, "greater than or equal to 1024"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 9000}}, "`max_tokens` must be greater than"),
-        ({**THINKING, "extra_body": {"temperature": 0.5}}, "`temperature` may only be set to 1"),
-        (
-            {**THINKING, "tools": [{"name": "f", "input_schema": {}}], "tool_choice": {"type": "any"}},
-            "Thinking may not be enabled when tool_choice forces tool use",
-        ),
-        ({"thinking": {"type": "odd"}}, "thinking: Input tag does not match"),
-    ],
-)
-def test_anthropic_refuses_odd_thinking(anthropic_client: anthropic.Anthropic, settings: Any, message: str) -> None:
-    with pytest.raises(anthropic.BadRequestError, match=message):
-        anthropic_client.messages.create(model=CLAUDE, max_tokens=2000, messages=USER, **settings)
-
-
-def test_gemini_thinks_where_asked_to(gemini_client: genai.Client) -> None:
-    config = types.GenerateContentConfig(thinking_config=types.ThinkingConfig(include_thoughts=True))
-    whole = gemini_client.models.generate_content(model=GEMINI, contents=ASKED, config=config)
-    assert whole.candidates is not None
-    assert whole.candidates[0].content is not None
-    thought, said = whole.candidates[0].content.parts or ()
-    assert (thought.thought, said.thought) == (True, None)
-    assert whole.text == said.text
-    assert whole.usage_metadata is not None
-    assert (whole.usage_metadata.thoughts_token_count or 0) > 0
-    pieces = list(gemini_client.models.generate_content_stream(model=GEMINI, contents=ASKED, config=config))
-    assert "".join(piece.text or "" for piece in pieces) == whole.text
-    assert pieces[-1].usage_metadata == whole.usage_metadata
-
-
-@pytest.mark.parametrize(
-    ("thinking", "some"),
-    [
-        ({"thinking_budget": 0}, False),
-        ({"thinking_budget": 100}, True),
-        ({"thinking_budget": -1}, True),
-        ({"thinking_level": "LOW"}, True),
-        ({}, False),
-    ],
-)
-def test_gemini_counts_thoughts_that_it_does_not_show(gemini_client: genai.Client, thinking: Any, some: bool) -> None:
-    config = types.GenerateContentConfig(thinking_config=types.ThinkingConfig(**thinking))
-    reply = gemini_client.models.generate_content(model=GEMINI, contents=ASKED, config=config)
-    assert reply.usage_metadata is not None
-    assert bool(reply.usage_metadata.thoughts_token_count) == some
-    assert "Turin" in (reply.text or "")
-
-
-def test_geminis_calls_carry_the_signature_of_its_thoughts(double: Double, gemini_client: genai.Client) -> None:
-    double.rules({"reply": {"tool_calls": [{"name": "f"}, {"name": "g"}], "reasoning_tokens": 50}})
-    reply = gemini_client.models.generate_content(model=GEMINI, contents=ASKED)
-    assert reply.candidates is not None
-    assert reply.candidates[0].content is not None
-    first, second = reply.candidates[0].content.parts or ()
-    assert first.thought_signature
-    assert second.thought_signature is None
-
-
-# -- images, files and the like ----------------------------------------------------------------------------
+# -- images, files and the like ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -345,7 +93,7 @@ def test_gemini_takes_and_counts_files(gemini_client: genai.Client, mime: str, m
         assert counted == {"TEXT": 1, modality: tokens}
 
 
-# -- settings that change nothing --------------------------------------------------------------------------
+# -- settings that change nothing -------------------------------------------------------------------------------
 
 
 def test_openai_takes_the_other_settings(openai_client: openai.OpenAI) -> None:
@@ -445,7 +193,7 @@ def test_gemini_takes_the_other_settings(gemini_client: genai.Client) -> None:
     assert "Turin" in (gemini_client.models.generate_content(model=GEMINI, contents=ASKED, config=config).text or "")
 
 
-# -- after a tool's result ---------------------------------------------------------------------------------
+# -- after a tool's result --------------------------------------------------------------------------------------
 
 
 def test_the_answer_after_a_tools_result_quotes_it(double: Double, clients: Clients) -> None:
@@ -483,7 +231,7 @@ def test_the_answer_after_a_tools_result_quotes_it(double: Double, clients: Clie
             assert 'The tool\'s result is "17 degrees".' in heard.text
 
 
-# -- conversations that Anthropic keeps --------------------------------------------------------------------
+# -- conversations that Anthropic keeps -------------------------------------------------------------------------
 
 
 def test_a_conversation_that_anthropic_keeps(double: Double, anthropic_client: anthropic.Anthropic) -> None:

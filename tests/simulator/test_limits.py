@@ -120,6 +120,17 @@ def test_errors_within_a_stream(
     assert len(pieces) == 3
 
 
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_an_error_within_a_stream_that_is_an_array(double: Double, after: int) -> None:
+    double.rules({"fault": {"kind": "status", "status": 503, "after_chunks": after}})
+    body = {"contents": [{"parts": [{"text": "Hello"}]}]}
+    path = f"/gemini/v1beta/models/{GEMINI}:streamGenerateContent"
+    answer = double.http.post(path, json=body, headers={"x-goog-api-key": "any"})
+    *pieces, last = answer.json()
+    assert last["error"]["status"] == "UNAVAILABLE"
+    assert len(pieces) == after
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_message_of_the_scripts_own(double: Double, provider: str) -> None:
     for status in (429, 502, 529):

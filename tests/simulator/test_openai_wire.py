@@ -27,6 +27,8 @@ WEATHER: Any = {
 }
 CLOCK: Any = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
 
+MISSING = "missing_required_parameter"
+
 
 class Person(BaseModel):
     name: str
@@ -285,6 +287,13 @@ def test_unknown_model_is_404(openai_client: openai.OpenAI) -> None:
             {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "odd"}}}},
             "response_format",
             None,
+        ),
+        ({"tools": [CLOCK], "tool_choice": {"type": "odd"}}, "tool_choice.type", "invalid_value"),
+        ({"tools": [CLOCK], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.allowed_tools", MISSING),
+        (
+            {"tools": [CLOCK], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "odd", "tools": []}}},
+            "tool_choice.allowed_tools.mode",
+            "invalid_value",
         ),
         ({"model": "gpt-5-mini", "temperature": 0.7}, "temperature", "unsupported_value"),
         ({"model": "o3", "temperature": 0}, "temperature", "unsupported_value"),

@@ -143,6 +143,18 @@ def test_finish_reason(
     assert heard.finish == own(provider, openai, anthropic, google)
 
 
+def test_a_function_forced_by_name_ends_with_stop_unless_the_script_says_otherwise(
+    double: Double, openai_client: openai.OpenAI
+) -> None:
+    tools: Any = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    forced: Any = {"type": "function", "function": {"name": "f"}}
+    for script, finish in (({}, "stop"), ({"finish_reason": "tool_calls"}, "tool_calls")):
+        double.rules({"reply": script})
+        reply = openai_client.chat.completions.create(model=GPT, messages=USER, tools=tools, tool_choice=forced)
+        assert reply.choices[0].finish_reason == finish
+        assert reply.choices[0].message.tool_calls
+
+
 def test_a_finish_reason_alone_leaves_the_rest(double: Double, ask: Ask, provider: str) -> None:
     expected = ask().text
     double.rules({"reply": {"finish_reason": "length"}})

@@ -154,9 +154,14 @@ def _error(
 
 def error_event(call: Call, status: int, message: str | None = None) -> bytes:
     body = dumps(_error(call, status, message))
-    return b"data: " + body + b"\r\n\r\n" if call.sse else b",\r\n" + body + b"]"
+    return b"data: " + body + b"\r\n\r\n" if call.sse else _opening(call) + body + b"]"
 
 
 def broken_event(call: Call) -> bytes:
     broken = b'{"candidates":[{"content":{"parts":[{"te'
-    return b"data: " + broken + b"\r\n\r\n" if call.sse else b"[" + broken
+    return b"data: " + broken + b"\r\n\r\n" if call.sse else _opening(call) + broken
+
+
+def _opening(call: Call) -> bytes:
+    """What stands before the next element of a stream that is a JSON array."""
+    return b",\r\n" if call.sent else b"["

@@ -6,6 +6,7 @@ Shapes follow https://platform.openai.com/docs/api-reference/chat; `openai_reque
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from proxy.simulator.providers.openai_errors import broken_event as broken_event
@@ -242,13 +243,16 @@ def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     head = {**_head(call, prompt, "chat.completion.chunk"), **_tail(call, prompt)}
     with_usage = (call.body.get("stream_options") or {}).get("include_usage") is True
     tail = {"usage": None} if with_usage else {}
-    events: list[bytes] = []
+    spoken: list[list[bytes]] = []
     for index, choice in enumerate(reply.choices):
-        for delta, told in _deltas(prompt, choice, index):
-            part = {"index": index, "delta": delta, "logprobs": told, "finish_reason": None}
-            events.append(event({**head, "choices": [part], **tail}))
-        last = {"index": index, "delta": {}, "logprobs": None, "finish_reason": _finish(call, choice)}
-        events.append(event({**head, "choices": [last], **tail}))
+        parts: list[dict[str, Any]] = [
+            {"index": index, "delta": delta, "logprobs": told, "finish_reason": None}
+            for delta, told in _deltas(prompt, choice, index)
+        ]
+        parts.append({"index": index, "delta": {}, "logprobs": None, "finish_reason": _finish(call, choice)})
+        spoken.append([event({**head, "choices": [part], **tail}) for part in parts])
+    # Several choices come side by side.
+    events = spoken[0] if len(spoken) == 1 else [one for row in zip_longest(*spoken) for one in row if one is not None]
     if with_usage:
         events.append(event({**head, "choices": [], "usage": _usage(reply)}))
     events.append(b"data: [DONE]\n\n")
