@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,7 +200,7 @@ def test_a_bad_cassette_is_refused_with_its_lines_and_the_one_before_stays(repla
 @pytest.mark.parametrize("kind", ["dropped", "unreachable"])
 def test_a_failure_is_a_dropped_connection_again(kind: Any, replaying: Double) -> None:
     put(replaying, exchange(chat(), response=None, failure=Failure(kind=kind)))
-    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+    with pytest.raises(httpx.ReadError):  # a reset, no mere end
         ask(replaying, chat())
 
 
@@ -239,8 +241,6 @@ def test_a_simulator_may_begin_with_a_cassette(tmp_path: Path) -> None:
 
 
 def test_others_are_answered_while_a_large_cassette_is_read(replaying: Double) -> None:
-    import threading
-
     large = cassette(*[exchange(chat(f"question {number}", seed=number)) for number in range(3000)])
     over = threading.Event()
 
@@ -251,11 +251,12 @@ def test_others_are_answered_while_a_large_cassette_is_read(replaying: Double) -
         over.set()
 
     thread = threading.Thread(target=load)
+    began, longest = time.monotonic(), 0.0
     thread.start()
-    answered = 0
     while not over.is_set():
+        asked = time.monotonic()
         assert ask(replaying, chat(), scope="other").status_code in (200, 400)
-        answered += 1
+        longest = max(longest, time.monotonic() - asked)
     thread.join()
-    assert answered > 3
+    assert longest < (time.monotonic() - began) / 2, "one request waited for all of it"
     assert ask(replaying, chat("question 2999", seed=2999)).status_code == 200
