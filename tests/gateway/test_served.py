@@ -148,6 +148,15 @@ def test_the_log_of_failed_requests_holds_no_tracebacks(client, master, double):
     assert_clean(log.text)
 
 
+def test_an_error_of_litellms_own_names_no_place_in_its_source(client, master):
+    """LiteLLM adds a link to report it, with the file in it; here by a response of Claude's looked up, which it can't."""
+    made = client.post("/v1/responses", json={"model": "claude-sonnet-4", "input": "hi"}, headers=master).json()
+    answer = client.get(f"/v1/responses/{made['id']}", headers=master)
+    assert answer.status_code == 500
+    assert "report" not in answer.text
+    assert_clean(answer.text)
+
+
 def assert_clean(text: str) -> None:
     assert "Traceback" not in text
     assert not re.search(r"site-packages|\.py\b|File \\?\"", text), text
