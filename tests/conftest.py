@@ -30,6 +30,9 @@ BUNDLED = {
 }
 os.environ.update(BUNDLED)
 
+pytest_plugins = ["pytester"]
+collect_ignore = ["example_app"]  # a project of its own: test_example_app.py runs it
+
 COMMAND = [sys.executable, "-m", "proxy.cli"]
 START_SECONDS = 240
 CONFIGURED = (

@@ -12,10 +12,14 @@ import pytest
 
 from proxy.catalog import load_catalog, project_root
 from proxy.cli import COMMANDS
+from proxy.database.engine import node_binary
 from tests.conftest import Stack, bare_environment
 
 TEXT = (project_root() / "README.md").read_text(encoding="utf-8")
 RUN = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)  # run here, against the shared stack
+PYTHON, TYPESCRIPT = (
+    re.findall(rf"```{language}\n(?:#|//) (\S+)\n(.*?)```", TEXT, re.DOTALL) for language in ("python", "ts")
+)  # test files, by their names in the first line
 SET_UP = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)  # what .ci/run does on a bare machine
 
 
@@ -37,6 +41,41 @@ def test_each_command_runs(stack: Stack, block: str) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+
+
+def run_example(command: list[str], folder: Path, stack: Stack) -> str:
+    environment = {
+        **bare_environment(),
+        "PYTHONPATH": str(project_root()),
+        "LITELLM_PROXY_URL": stack.url,
+        "LITELLM_MASTER_KEY": stack.master_key,
+        "NO_PROXY": "127.0.0.1",
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("name", "code"), PYTHON, ids=[name for name, _ in PYTHON])
+def test_each_pytest_example_passes(stack: Stack, tmp_path: Path, name: str, code: str) -> None:
+    (tmp_path / name).write_text(code, encoding="utf-8")
+    printed = run_example([sys.executable, "-m", "pytest", "-v", name], tmp_path, stack)
+    assert f" {code.count('def test_')} passed" in printed
+
+
+@pytest.mark.parametrize(("name", "code"), TYPESCRIPT, ids=[name for name, _ in TYPESCRIPT])
+def test_each_typescript_example_passes(stack: Stack, node_examples: Path, name: str, code: str) -> None:
+    (node_examples / name).write_text(code, encoding="utf-8")
+    printed = run_example([str(node_binary()), "--test", "--test-reporter=tap", name], node_examples, stack)
+    assert f"# pass {code.count('test(')}\n" in printed
+
+
+def test_there_are_examples() -> None:
+    assert PYTHON
+    assert TYPESCRIPT
+    assert TEXT.count("```python") + TEXT.count("```ts") == len(PYTHON) + len(TYPESCRIPT)
 
 
 def test_set_up_commands_are_the_scripts_with_options_they_know() -> None:

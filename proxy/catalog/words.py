@@ -16,6 +16,8 @@ OTHER_NAMES = {
     "timeout": "request_timeout_seconds",
     "request_timeout": "request_timeout_seconds",
     "api_key": "key_env",
+    "api_base": "base_url",
+    "endpoint": "base_url",
     "price": "price_per_1k",
     "cost": "price_per_1k",
     "replicas.initial": "min",

@@ -32,7 +32,9 @@ def record(file: Path, up_options: tuple[str, ...]) -> None:
     """
     from proxy.cli.up import up
 
-    up.main(["--mode", "live", "--record", str(file), *up_options], prog_name="up", standalone_mode=False)
+    words = ["--mode", "live", "--record", str(file), *up_options]
+    code = up.main(words, prog_name="litellm-local up", standalone_mode=False)
+    raise click.exceptions.Exit(code or 0)
 
 
 @click.command()

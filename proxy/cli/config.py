@@ -25,6 +25,7 @@ from proxy.database.errors import masked_url
 from proxy.render.compose import compose_env, compose_files, edge_variables, needs_certbot
 from proxy.render.litellm import litellm_config, litellm_yaml
 from proxy.simulator import api_bases
+from proxy.simulator.script.schema import schema_text as double_schema_text
 from proxy.stack.files import write_files
 from proxy.stack.mode import Asked, check_master_key, choose_mode, without_providers
 
@@ -155,10 +156,14 @@ def render_compose(
 
 
 @config.command()
+@click.argument("file", type=click.Choice(["proxy", "double"]), default="proxy")
 @out_option
-def schema(out: Path | None) -> None:
-    """The JSON Schema of the file, for editors (config/proxy.schema.json)."""
-    _write(schema_text(), out)
+def schema(file: str, out: Path | None) -> None:
+    """The JSON Schema of config/proxy.yaml, or of the double's scripts, for editors.
+
+    They are kept as config/proxy.schema.json and config/double.schema.json.
+    """
+    _write(schema_text() if file == "proxy" else double_schema_text(), out)
 
 
 def today() -> date:

@@ -65,15 +65,16 @@ def with_double(command: Callable[..., None]) -> Callable[..., None]:
 # -- the script ------------------------------------------------------------------------------------------------
 
 
-@double.command()
+@double.command(short_help="Replace the scope's script by a YAML file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @with_double
-def load(client: DoubleClient, file: Path) -> None:
+@json_option
+def load(client: DoubleClient, file: Path, as_json: bool) -> None:
     """Replace the scope's script by the YAML in FILE (see config/double/ for examples)."""
     from proxy.simulator.client import DoubleError
 
     try:
-        _print_script(client.set_script(file.read_text(encoding="utf-8")))
+        _print_script(client.set_script(file.read_text(encoding="utf-8")), as_json)
     except UnicodeDecodeError:
         raise click.ClickException(f"{file}: it is not UTF-8 text.") from None
     except DoubleError as error:
@@ -83,33 +84,35 @@ def load(client: DoubleClient, file: Path) -> None:
         raise click.ClickException("\n  ".join(["the script cannot be used:", *lines])) from None
 
 
-@double.command()
+@double.command(short_help="The scope's rules, and how often each was used.")
 @with_double
 @json_option
 def show(client: DoubleClient, as_json: bool) -> None:
-    """The scope's rules, how often each was used, and what is left of it."""
-    if as_json:
-        click.echo(json.dumps(client.script, indent=1))
-    else:
-        _print_script(client.script)
+    """The scope's rules in the order in which they are tried, how often each was used, and what is left of it."""
+    _print_script(client.script, as_json)
 
 
 @double.command()
 @click.option("--journal", is_flag=True, help="Forget the journal too.")
 @with_double
-def clear(client: DoubleClient, journal: bool) -> None:
+@json_option
+def clear(client: DoubleClient, journal: bool, as_json: bool) -> None:
     """Take all of the scope's rules out."""
-    _print_script(client.clear())
+    _print_script(client.clear(), as_json)
     if journal:
         client.clear_calls()
 
 
 @double.command()
-@click.argument("rule", type=int)
+@click.argument("rule")
 @with_double
-def remove(client: DoubleClient, rule: int) -> None:
+@json_option
+def remove(client: DoubleClient, rule: str, as_json: bool) -> None:
     """Take one RULE out, by the number that `show` gives it."""
-    _print_script(client.remove(rule))
+    number = rule.removeprefix("#")  # as the journal has it
+    if not number.isdecimal():
+        raise click.BadParameter(f"{rule!r} is no number.", param_hint="RULE")
+    _print_script(client.remove(int(number)), as_json)
 
 
 def rule_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -148,16 +151,23 @@ def rule_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--tokens-per-second", type=float)
 @rule_options
 @with_double
+@json_option
 def reply(
-    client: DoubleClient, text_: str, first_token: str | None, tokens_per_second: float | None, rule: dict[str, Any]
+    client: DoubleClient,
+    text_: str,
+    first_token: str | None,
+    tokens_per_second: float | None,
+    rule: dict[str, Any],
+    as_json: bool,
 ) -> None:
     """Answer with TEXT. Put after the rules there are, so a fault or a reply set before it goes first."""
     timing = {"first_token": first_token, "tokens_per_second": tokens_per_second}
     given = {name: value for name, value in timing.items() if value is not None}
-    _add(client, {**rule, "reply": {"text": text_, **({"timing": given} if given else {})}}, first=False)
+    answer = {"text": text_, **({"timing": given} if given else {})}
+    _add(client, {**rule, "reply": answer}, as_json, first=False)
 
 
-@double.command()
+@double.command(short_help="Make requests fail.")
 @click.argument("how", metavar="STATUS|KIND")
 @click.option("--retry-after", metavar="TIME", help="With a status: the Retry-After header.")
 @click.option("--message", help="With a status: instead of the provider's own words.")
@@ -169,8 +179,15 @@ def reply(
 @click.option("--seed", type=int, help="With --probability: equal seeds choose equally.")
 @rule_options
 @with_double
+@json_option
 def fail(
-    client: DoubleClient, how: str, probability: float | None, seed: int | None, rule: dict[str, Any], **fault: Any
+    client: DoubleClient,
+    how: str,
+    probability: float | None,
+    seed: int | None,
+    rule: dict[str, Any],
+    as_json: bool,
+    **fault: Any,
 ) -> None:
     """Make requests fail: with a STATUS such as 503, or by KIND: delay, hang, drop, cut, malformed, rate_limit.
 
@@ -191,7 +208,8 @@ def fail(
         )
     chance = {"probability": probability, "seed": seed}
     given = {**rule, **{name: value for name, value in chance.items() if value is not None}}
-    _add(client, {**given, "fault": {name: value for name, value in fault.items() if value is not None}}, first=True)
+    struck = {name: value for name, value in fault.items() if value is not None}
+    _add(client, {**given, "fault": struck}, as_json, first=True)
 
 
 @double.command()
@@ -200,7 +218,10 @@ def fail(
 @click.option("--status", type=click.IntRange(400, 599), default=503, show_default=True)
 @click.option("--flapping", metavar="DOWN/UP", help="Down for so long, up for so long, and so on: 5s/10s.")
 @with_double
-def outage(client: DoubleClient, provider: str, for_: str | None, status: int, flapping: str | None) -> None:
+@json_option
+def outage(
+    client: DoubleClient, provider: str, for_: str | None, status: int, flapping: str | None, as_json: bool
+) -> None:
     """Let all of a PROVIDER's models fail, at once and for a time."""
     rule: dict[str, Any] = {
         "name": f"outage of {provider}",
@@ -214,27 +235,30 @@ def outage(client: DoubleClient, provider: str, for_: str | None, status: int, f
         if not slash:
             raise click.BadParameter("write it as DOWN/UP, such as 5s/10s.", param_hint="--flapping")
         rule["flapping"] = {"down": down, "up": up}
-    _add(client, rule, first=True)
+    _add(client, rule, as_json, first=True)
 
 
-def _add(client: DoubleClient, rule: dict[str, Any], *, first: bool) -> None:
+def _add(client: DoubleClient, rule: dict[str, Any], as_json: bool, *, first: bool) -> None:
     client.add_rules(rule, first=first)
-    _print_script(client.script)
+    _print_script(client.script, as_json)
 
 
-def _print_script(script: dict[str, Any]) -> None:
+def _print_script(script: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(script, indent=1))
+        return
     strict = ", strict" if script["strict"] else ""
     alone = "" if script["inherit"] or script["scope"] == "default" else ", without those of default"
-    click.echo(f"Scope {script['scope']}: {len(script['rules'])} rules{strict}{alone}")
+    click.echo(f"Scope {script['scope']}: {_counted(len(script['rules']), 'rule')}{strict}{alone}")
     for rule in script["rules"]:
-        click.echo(f"  {rule['id']:>4}  {_state(rule):<22} {_effect(rule)}{_conditions(rule)}")
+        click.echo(f"  {rule['id']:>4}  {_state(rule):<24} {_effect(rule)}{_conditions(rule)}")
 
 
 def _state(rule: dict[str, Any]) -> str:
     if not rule["in_force"]:
         return f"used {rule['used']}×, not in force"
     left = f", {rule['left']} left" if rule["left"] is not None else ""
-    until = f", {rule['expires_in']:.0f} s" if rule["expires_in"] is not None else ""
+    until = f", for {rule['expires_in']:.0f} s" if rule["expires_in"] is not None else ""
     return f"used {rule['used']}×{left}{until}"
 
 
@@ -243,15 +267,29 @@ def _effect(rule: dict[str, Any]) -> str:
     if "fault" in rule:
         kind = rule["fault"].get("status") or rule["fault"]["kind"]
         rest = {key: value for key, value in rule["fault"].items() if key not in ("kind", "status")}
-        return f"{name}fail {kind}" + "".join(f" {key} {value}" for key, value in rest.items())
+        return f"{name}fail {kind}" + "".join(f", {_words(key, value)}" for key, value in rest.items())
     return name + "reply " + _short(json.dumps(rule["reply"].get("text") or rule["reply"], ensure_ascii=False), 60)
 
 
 def _conditions(rule: dict[str, Any]) -> str:
-    when = rule.get("when") or {}
-    more = [f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in when.items()]
-    more += [f"{key} {rule[key]}" for key in ("probability", "flapping", "after", "priority") if rule.get(key)]
-    return f"  when {', '.join(more)}" if more else ""
+    when = [_words(key, value) for key, value in (rule.get("when") or {}).items()]
+    more = [_words(key, rule[key]) for key in ("probability", "flapping", "after", "priority") if rule.get(key)]
+    return (f"  when {', '.join(when)}" if when else "") + (f"  ({', '.join(more)})" if more else "")
+
+
+def _words(key: str, value: Any) -> str:
+    """`model gpt-4o or gpt-4o-mini`, `text contains "weather"`, `retry after 3`."""
+    if isinstance(value, list):
+        shown = " or ".join(map(str, value))
+    elif isinstance(value, dict):
+        shown = ", ".join(_words(name, part) for name, part in value.items())
+    else:
+        shown = f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    return f"{key.replace('_', ' ')} {shown}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 # -- the journal -----------------------------------------------------------------------------------------------
@@ -270,14 +308,19 @@ def journal(client: DoubleClient, lines: int, follow: bool, as_json: bool, **ask
     """What the providers were asked, and answered. `--scope '*'` shows all scopes."""
     found = client.calls(**asked)
     shown = found[-lines:]
-    if follow and any(asked.values()):
-        raise click.UsageError("--follow shows all of a scope; leave the filters out.")
     if as_json and not follow:
         click.echo(json.dumps([call.entry for call in shown], indent=1))
         return
     _print_calls(shown, as_json, heading=True)
     if follow:
-        _print_calls(client.follow(since=found[-1].seq if found else 0), as_json, heading=False)
+        coming = client.follow(since=found[-1].seq if found else 0)
+        if any(asked.values()):  # the journal knows best what fits them
+            coming = (call for call in coming if call.seq in _numbers(client.calls(**asked, since=call.seq - 1)))
+        _print_calls(coming, as_json, heading=False)
+
+
+def _numbers(calls: Iterable[Call]) -> set[int]:
+    return {call.seq for call in calls}
 
 
 def _print_calls(calls: Iterable[Call], as_json: bool, *, heading: bool) -> None:
@@ -310,7 +353,8 @@ def scopes(client: DoubleClient, as_json: bool) -> None:
     for one in found:
         strict = ", strict" if one["strict"] else ""
         cassette = ", a cassette" if one.get("cassette") else ""
-        click.echo(f"{one['name']:<28} {one['calls']} calls, {one['rules']} rules{strict}{cassette}")
+        counts = f"{_counted(one['calls'], 'call')}, {_counted(one['rules'], 'rule')}"
+        click.echo(f"{one['name']:<28} {counts}{strict}{cassette}")
 
 
 @double.command(name="open")

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from proxy.cli.options import config_option, deployment_options, json_option, state_option, target_of
+from proxy.catalog import project_root
+from proxy.cli.options import deployment_options, json_option, state_option, target_of
 from proxy.cli.progress import steps_for
-from proxy.stack.state import StateDir
+from proxy.stack.state import Run, StateDir
 
 if TYPE_CHECKING:
     from proxy.catalog import Catalog
@@ -27,11 +29,17 @@ if TYPE_CHECKING:
 @click.option(
     "--limits/--no-limits",
     default=None,
-    help="Also try the limits, at a second gateway with small ones.  [default: yes, unless --chain or --fault]",
+    help="Also try the limits, at a second gateway with small ones.  [default: yes, unless something is selected]",
 )
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Also write JUnit XML there.")
 @deployment_options
-@config_option
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=lambda: project_root() / "config" / "proxy.yaml",
+    show_default="what the gateway here was started with, else config/proxy.yaml",
+    help="What is promised.",
+)
 @state_option
 @json_option
 def drill(
@@ -49,23 +57,33 @@ def drill(
 
     Says who was asked, when, how often and who answered, against what proxy.yaml promises. Exit code 1 where anything
     is otherwise. What LiteLLM is known to do otherwise is marked with ~ and explained at the end.
+
+    \b
+    Kinds of fault:
+      400 401 403 404 408 409 413 422 429 500 502 503 504 529, 429+retry-after
+      delay  drop  cut  malformed  error-event
+      at the limits: hang  dribble  slow-retries  request-limit
     """
     from proxy.catalog import load_catalog
+    from proxy.checks.drill import limits as at_limits
     from proxy.checks.drill import report
     from proxy.checks.report import junit as junit_xml
 
     state = StateDir(state_dir)
-    run = state.read_run()
-    catalog = load_catalog(Path(run.config) if run and url in (None, run.url) else config)
-    _check_names(catalog, chains, faults)
     target = target_of(url, key, state)
-    here = run is not None and target.simulator_url is not None
+    here = target.simulator_url is not None
+    run = state.read_run()
+    # Held against what the gateway here was started with, unless told otherwise.
+    given = click.get_current_context().get_parameter_source("config") is not ParameterSource.DEFAULT
+    catalog = load_catalog(Path(run.config) if run and run.url == target.url and not given else config)
+    _check_names(catalog, chains, faults)
+    if limits is None:
+        limits = bool(set(faults) & set(at_limits.KINDS)) or (here and not (chains or faults))
     if limits and not here:
         raise click.UsageError("the limits are tried at a gateway beside the running one: only where it runs.")
-    with_limits = here and (limits if limits is not None else not (chains or faults))
     steps = steps_for(sys.stderr)
     with steps.live(), steps.step("Drill") as step:
-        outcomes = asyncio.run(_run(target, catalog, chains, faults, state if with_limits else None, step.say))
+        outcomes = asyncio.run(_run(target, catalog, chains, faults, state if limits else None, step.say))
         step.note(report.summary(outcomes))
         step.failed = any(outcome.differs for outcome in outcomes)
     if as_json:
@@ -78,9 +96,10 @@ def drill(
 
 
 def _check_names(catalog: Catalog, chains: Sequence[str], faults: Sequence[str]) -> None:
+    from proxy.checks.drill import limits
     from proxy.checks.drill.faults import kinds
 
-    known = [kind.name for kind in kinds(catalog)]
+    known = [*(kind.name for kind in kinds(catalog)), *limits.KINDS]
     for given, names, option in ((chains, list(catalog.models), "--chain"), (faults, known, "--fault")):
         if wrong := [name for name in given if name not in names]:
             raise click.BadParameter(f"{wrong[0]!r} is unknown. Known: {', '.join(names)}", param_hint=option)
@@ -98,11 +117,13 @@ async def _run(
     from dataclasses import replace
 
     from proxy.checks.drill.cases import cases
-    from proxy.checks.drill.limits import run_limits, scaled
+    from proxy.checks.drill.limits import KINDS, run_limits, scaled
     from proxy.checks.drill.run import Deployment, run_cases
     from proxy.stack.beside import gateway_beside
 
     chosen = list(cases(catalog, models=chains, only=faults))
+    if not chosen and state is None:
+        raise click.UsageError(f"{', '.join(faults)}: tried with --limits only.")
     done = 0
 
     def tell(outcome: Outcome) -> None:
@@ -110,40 +131,35 @@ async def _run(
         done += 1
         say(f"{done} of {len(chosen)}: {outcome.name}")
 
+    async def at_faults() -> list[Outcome]:
+        async with Deployment(target, catalog) as deployment:
+            return await run_cases(deployment, chosen, tell)
+
+    async def at_limits(run: Run, state: StateDir) -> list[Outcome]:
+        small = scaled(catalog)
+        async with gateway_beside(run, state, small) as url, Deployment(replace(target, url=url), small) as deployment:
+            models = list(dict.fromkeys(chains)) or list(catalog.models)
+            only = set(faults) & set(KINDS)
+            return await run_limits(deployment, models, lambda outcome: say(outcome.name), only=only)
+
     async with Deployment(target, catalog) as deployment:
         await deployment.check()
-        outcomes = await run_cases(deployment, chosen, tell)
-    run = state.read_run() if state else None
-    if state and run:
-        say("starting a gateway with small limits")
-        small = scaled(catalog)
-        async with (
-            gateway_beside(run, state, small) as url,
-            Deployment(replace(target, url=url), small) as deployment,
-        ):
-            outcomes += await run_limits(deployment, _limited(catalog, chains), lambda outcome: say(outcome.name))
-    return outcomes
-
-
-def _limited(catalog: Catalog, chains: Sequence[str]) -> list[str]:
-    """The models whose limits are tried: one with a chain and one without do for all."""
-    if chains:
-        return list(dict.fromkeys(chains))
-    with_chain = [alias for alias in catalog.models if catalog.fallbacks.get(alias)]
-    without = [
-        alias
-        for alias in catalog.models
-        if not catalog.fallbacks.get(alias)
-        and alias not in {target for alias in with_chain[:1] for target in catalog.fallbacks[alias]}
-    ]
-    return [*with_chain[:1], *without[:1]]
+    work = [asyncio.create_task(at_faults())]
+    if state and (run := state.read_run()):
+        work.append(asyncio.create_task(at_limits(run, state)))  # meanwhile: both mostly wait
+    try:
+        return [outcome for outcomes in await asyncio.gather(*work) for outcome in outcomes]
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
 
 def _print(catalog: Catalog, outcomes: Sequence[Outcome]) -> None:
     from proxy.checks.drill import report
-    from proxy.checks.drill.limits import said
+    from proxy.checks.drill.limits import KINDS, said
 
-    at_limits = [outcome for outcome in outcomes if outcome.kind in ("request limit", "time limit")]
+    at_limits = [outcome for outcome in outcomes if outcome.kind in KINDS]
     for line in report.table(catalog, [outcome for outcome in outcomes if outcome not in at_limits]):
         click.echo(line)
     if at_limits:

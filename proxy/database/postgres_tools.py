@@ -41,19 +41,27 @@ def tools_for(connection: psycopg.Connection[Any], url: str) -> Tools:
     """The tools that fit the server of an open connection to `url`. Raises DatabaseError where none do."""
     major = connection.info.server_version // 10_000
     environment = {**os.environ, **_libpq_variables(url), "PGTZ": "UTC", "LC_ALL": "C"}
-    if not connection.pgconn.ssl_in_use:
+    wheel = _wheel()
+    if wheel is not None and not connection.pgconn.ssl_in_use:
         for newest, name in WHEEL_FOLDERS:
-            folder = binaries().parent.parent / name / "bin"
+            folder = wheel / name / "bin"
             if major <= newest and (folder / "pg_dump").exists():
                 return Tools(folder, {**environment, "PGSSLMODE": "disable"})
     found = shutil.which("pg_dump")
     if found and _major_of(found) >= major:
         return Tools(Path(found).parent, environment)
-    why = "over TLS" if connection.pgconn.ssl_in_use else f"PostgreSQL {major}"
     raise DatabaseError(
-        f"the server is reached {why}, and no pg_dump of PostgreSQL {major} or newer is on PATH. "
+        f"this takes pg_dump of PostgreSQL {major} or newer, as the server is, and none is on PATH. "
         f"Install the client programs (Debian: apt install postgresql-client-{major}) and run it again."
     )
+
+
+def _wheel() -> Path | None:
+    """The wheel's folder; an image for containers has none."""
+    try:
+        return binaries().parent.parent
+    except DatabaseError:
+        return None
 
 
 def _libpq_variables(url: str) -> dict[str, str]:

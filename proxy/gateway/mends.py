@@ -6,12 +6,23 @@ tests/e2e/test_front_doors.py tells when one of these is no longer needed, or no
 from __future__ import annotations
 
 import copy
+import logging
+from importlib.metadata import version
 from typing import Any
 
 from proxy.gateway.chat_mends import mend_chat
 
+log = logging.getLogger("proxy.gateway")
+
+MADE_FOR = "1.106.2"
+
 
 def mend() -> None:
+    """Mends the LiteLLM these were made for. Another one, as an image may bring, is left as it is, with a warning."""
+    found = version("litellm")
+    if found != MADE_FOR:
+        log.warning("LiteLLM is %s: what was mended of %s is left out (proxy/gateway/mends.py)", found, MADE_FOR)
+        return
     ask_gemini_before_streaming()
     mend_generate_content()
     tell_parallel_calls_apart()

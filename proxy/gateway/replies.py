@@ -25,6 +25,7 @@ log = logging.getLogger("proxy.gateway")
 
 MODE_HEADER = b"x-litellm-local-mode"
 CALL_ID_HEADER = b"x-litellm-call-id"
+_OWN_LIMIT = b"Model rate limit exceeded"  # LiteLLM's message where requests_per_minute is used up
 _PROBES = frozenset({"/health/readiness", "/health/liveliness", "/health/liveness"})
 _KEY_IN_PATH = re.compile(r"sk-[\w.-]+")
 
@@ -160,7 +161,11 @@ class _Reply:
             start["headers"] = [pair for pair in start["headers"] if pair[0] not in dropped]
             start["headers"].append((b"content-length", str(len(body)).encode()))
         if self.status == 429 and b"retry-after" not in headers and b"budget" not in plain:
-            start["headers"].append((b"retry-after", str(seconds_to_next_minute(time.time())).encode()))
+            # LiteLLM hands a provider's own on under another name, where no client looks for it; for its own limit it
+            # says 60 there, whatever is left of the minute.
+            told = None if _OWN_LIMIT in plain else headers.get(b"llm_provider-retry-after")
+            wait = told or str(seconds_to_next_minute(time.time())).encode()
+            start["headers"].append((b"retry-after", wait))
         self._complete = True
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})

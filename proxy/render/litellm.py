@@ -74,6 +74,8 @@ def litellm_environment(catalog: Catalog) -> dict[str, str]:
         # Otherwise it reads any .env it finds in or above the working directory.
         "LITELLM_MODE": "PRODUCTION",
         "LITELLM_DONT_SHOW_FEEDBACK_BOX": "true",
+        # Otherwise clients read in an error where in LiteLLM's source it arose, and a link to report it.
+        "LITELLM_DISABLE_BUG_REPORT_LINK": "true",
         "DOCS_URL": "/docs",
         "UI_USERNAME": "admin",
     }

@@ -21,7 +21,7 @@ from proxy.simulator import aliases
 from proxy.simulator.aliases import AliasError, read_aliases
 from proxy.simulator.app import Simulator
 from proxy.simulator.cassettes.load import CassetteError, read_file
-from proxy.simulator.cassettes.replay import Player
+from proxy.simulator.cassettes.replay import Player, Tracks
 from proxy.simulator.replies import tokens
 from proxy.simulator.script.load import ScriptError, load_script
 from proxy.simulator.server import listen, serve
@@ -48,7 +48,7 @@ def main() -> int:
         if options.script is not None:
             simulator.scopes.default.book.replace(load_script(options.script))
         if options.cassette is not None:
-            simulator.scopes.default.cassette = Player(read_file(options.cassette), file=str(options.cassette))
+            simulator.scopes.default.cassette = Player(Tracks(read_file(options.cassette)), file=str(options.cassette))
     except (AliasError, ScriptError, CassetteError) as error:
         return _fail(str(error))
     try:

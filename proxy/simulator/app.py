@@ -52,7 +52,7 @@ BAD_SCOPE = "double_bad_scope"
 CASSETTE_MISS = "double_cassette_miss"
 """What the double itself refuses with: the provider's 400, with this as its code."""
 
-READING_SECONDS = 0.05  # between the last chunk of a stream that is cut and its end
+READING_SECONDS = 0.5  # for a busy client to read the last chunk of a stream before it is cut
 
 
 class ClientGone(Exception):

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from proxy.catalog.source import Source
 from proxy.simulator.cassettes.load import CassetteError, read
-from proxy.simulator.cassettes.replay import MATCHES, TIMINGS, Player
+from proxy.simulator.cassettes.replay import MATCHES, TIMINGS, Player, Tracks
 from proxy.simulator.journal import ALL_SCOPES, Event, Query
 from proxy.simulator.scopes import DEFAULT, BadScope, Scope, Scopes
 from proxy.simulator.script.load import ScriptError, read_json, read_yaml, rules_of, script_of
@@ -126,8 +126,8 @@ class Control:
             timing = _one_of(request, "timing", TIMINGS)
             raw = await _raw(request, MOST_CASSETTE_BYTES)
             # Reading it takes long enough to keep others waiting.
-            cassette = await asyncio.to_thread(read, raw)
-            scope.cassette = Player(cassette, match=match, timing=timing, file=request.query_params.get("file"))
+            tracks = await asyncio.to_thread(lambda: Tracks(read(raw)))
+            scope.cassette = Player(tracks, match=match, timing=timing, file=request.query_params.get("file"))
         elif request.method == "DELETE":
             scope.cassette = None
         if request.method != "GET":

@@ -33,6 +33,16 @@ ALL_SCOPES = "*"
 EventName = Literal["began", "ended", "script", "cleared"]
 
 
+class Kept:
+    """The entries of a scope and the bytes that they hold."""
+
+    __slots__ = ("entries", "size")
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque()
+        self.size = 0
+
+
 @dataclass(slots=True)
 class Entry:
     """One request. Times are epoch seconds; `ended_at` is None while it runs, `first_byte_at` and `status` None as
@@ -62,6 +72,7 @@ class Entry:
     began: int = 0
     ended: int = 0
     size: int = 0
+    kept: Kept | None = None
 
     def shown(self) -> dict[str, Any]:
         return {
@@ -159,7 +170,7 @@ class Watch:
         self.behind = False
 
     def tell(self, event: Event) -> None:
-        if self._scope not in (ALL_SCOPES, event.scope):
+        if ALL_SCOPES not in (self._scope, event.scope) and self._scope != event.scope:
             return
         try:
             self._events.put_nowait(event)
@@ -179,8 +190,7 @@ class Watch:
 class Journal:
     def __init__(self, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES) -> None:
         self._entries: OrderedDict[int, Entry] = OrderedDict()
-        self._scopes: dict[str, deque[Entry]] = {}
-        self._held: dict[str, int] = {}
+        self._scopes: dict[str, Kept] = {}
         self._attempts: dict[tuple[str, str], int] = {}
         self._most_entries = most_entries
         self._most_bytes = most_bytes
@@ -196,13 +206,13 @@ class Journal:
         attempt = 1
         if request_id is not None:
             attempt = self._attempts[(scope, request_id)] = self._attempts.get((scope, request_id), 0) + 1
-        entry = Entry(self.last, scope, request_id, attempt, provider, api, time.time(), headers)
-        self._entries[entry.seq] = entry
         kept = self._scopes.get(scope)
         if kept is None:
-            kept = self._scopes[scope] = deque()
-            self._held[scope] = 0
-        kept.append(entry)
+            kept = self._scopes[scope] = Kept()
+        entry = Entry(self.last, scope, request_id, attempt, provider, api, time.time(), headers)
+        entry.kept = kept
+        self._entries[entry.seq] = entry
+        kept.entries.append(entry)
         return entry
 
     def keep_request(self, entry: Entry, raw: bytes) -> None:
@@ -218,37 +228,39 @@ class Journal:
         """Marks a request as over. An outcome that it has already, such as a fault's, stands."""
         entry.ended_at = time.time()
         entry.outcome = entry.outcome or outcome
-        self._grow(entry, sum(map(len, entry.sent)))
+        for part in entry.sent:
+            self._grow(entry, len(part))
         self._numbers += 1
         entry.ended = self._numbers
         if self._watches:
             self._tell(Event("ended", entry.scope, entry.ended, entry))
 
     def _grow(self, entry: Entry, size: int) -> None:
-        if entry.seq not in self._entries:  # cleared, or pushed out, while it ran
+        kept = entry.kept
+        if kept is None:  # cleared, or pushed out, while it ran
             return
         entry.size += size
+        kept.size += size
         self._bytes += size
-        self._held[entry.scope] += size
-        while len(self._entries) > self._most_entries or (self._bytes > self._most_bytes and len(self._entries) > 1):
-            own = self._scopes[entry.scope]
-            greedy = len(own) > 1 and (
-                2 * len(own) > len(self._entries)
-                if len(self._entries) > self._most_entries
-                else 2 * self._held[entry.scope] > self._bytes
-            )
-            self._drop(own[0] if greedy else next(iter(self._entries.values())))
+        while self._bytes > self._most_bytes or len(self._entries) > self._most_entries:
+            if len(self._entries) == 1:
+                return
+            if len(self._entries) > self._most_entries:
+                greedy = 2 * len(kept.entries) > len(self._entries)
+            else:
+                greedy = 2 * kept.size > self._bytes
+            self._drop(kept.entries[0] if greedy and kept.entries else next(iter(self._entries.values())))
 
     def _drop(self, entry: Entry) -> None:
         """Forgets the oldest entry of a scope."""
         del self._entries[entry.seq]
         self._bytes -= entry.size
         kept = self._scopes[entry.scope]
-        kept.popleft()
-        if kept:
-            self._held[entry.scope] -= entry.size
-        else:
-            del self._scopes[entry.scope], self._held[entry.scope]
+        kept.entries.popleft()
+        kept.size -= entry.size
+        entry.kept = None
+        if not kept.entries:
+            del self._scopes[entry.scope]
         if entry.request_id is not None and self._attempts.get((entry.scope, entry.request_id)) == entry.attempt:
             del self._attempts[(entry.scope, entry.request_id)]
 
@@ -261,14 +273,10 @@ class Journal:
     # -- reading -----------------------------------------------------------------------------------------
 
     def _of(self, scope: str) -> list[Entry]:
-        return list(self._entries.values() if scope == ALL_SCOPES else self._scopes.get(scope, ()))
-
-    def count(self, scope: str) -> int:
-        return len(self._scopes.get(scope, ()))
-
-    def scopes(self) -> list[str]:
-        """The scopes that have entries."""
-        return list(self._scopes)
+        if scope == ALL_SCOPES:
+            return list(self._entries.values())
+        kept = self._scopes.get(scope)
+        return list(kept.entries) if kept is not None else []
 
     def find(self, query: Query) -> list[Entry]:
         """The entries asked for, oldest first."""

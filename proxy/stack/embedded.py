@@ -95,13 +95,13 @@ def make_plan(options: UpOptions, state: StateDir) -> Plan:
     catalog = load_catalog(options.config)
     if options.without:
         catalog = without_providers(catalog, options.without)
+    asked = asked_for_cassettes(options.mode, catalog, record=options.record, replay=options.replay)
     for cassette in (options.replay, options.record if options.record and options.record.exists() else None):
         if cassette:
             read_file(cassette)  # better told now than in the simulator's log
     host, port = options.host or catalog.gateway.host, options.port or catalog.gateway.port
     ports.require_free(host, port)
     values = secrets.ensure_secrets(options.env_file)
-    asked = asked_for_cassettes(options.mode, catalog, record=options.record, replay=options.replay)
     choice = choose_mode(asked, catalog, {**values, **os.environ})
     check_master_key(choice.mode, values[secrets.MASTER_KEY], str(options.env_file))
     before = state.remembered_ports()

@@ -142,6 +142,11 @@ MISTAKES = {
         "key_env: sk-proj-abcdef0123456789",
         "providers.openai.key_env: this is the NAME of an environment variable, such as OPENAI_API_KEY, never the key",
     ),
+    "base URL under LiteLLM's name": (
+        "key_env: OPENAI_API_KEY}",
+        "key_env: OPENAI_API_KEY, api_base: 'https://llm.example.com/v1'}",
+        "providers.openai.api_base: unknown key; did you mean 'base_url'?",
+    ),
     "base URL without its scheme": (
         "key_env: OPENAI_API_KEY}",
         "key_env: OPENAI_API_KEY, base_url: 'llm.example.com/v1'}",

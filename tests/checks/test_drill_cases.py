@@ -11,17 +11,21 @@ from proxy.checks.drill.cases import (
     Answer,
     Call,
     Case,
+    Expected,
     Observed,
     Turn,
     as_known,
     as_promised,
     cases,
     differences,
+    pauses,
     read_answer,
     reply_text,
+    soonest,
 )
 from proxy.checks.drill.faults import DEVIATIONS, kinds
-from proxy.checks.drill.limits import _disjoint, scaled
+from proxy.checks.drill.limits import SLOW_RETRIES, apart, scaled, slow_cases
+from proxy.checks.drill.report import Outcome, results, summary, table
 from proxy.checks.drill.run import Budget
 
 CATALOG = load_catalog()
@@ -94,24 +98,74 @@ def test_what_is_otherwise_is_said(calls: list, by: str, wrong: list[str]) -> No
     chain = ("gpt-4o", "gpt-4o-mini")
     kind = next(one for one in kinds(CATALOG) if one.name == "401")
     expected = as_promised(CATALOG, Case(chain, kind, stream=False, moment="before", failing=1))
-    found, late = differences(expected, observed(*calls, by=by))
+    found = differences(expected, observed(*calls, by=by))
     assert len(found) >= len(wrong)
     assert all(any(said.startswith(one) for said in found) for one in wrong), found
     assert bool(found) == bool(wrong)
-    assert not late
 
 
-def test_gaps_are_held_against_the_pause() -> None:
-    kind = next(one for one in kinds(CATALOG) if one.name == "503")
-    expected = as_promised(CATALOG, Case(("gpt-4o", "gpt-4o-mini"), kind, stream=False, moment="before", failing=1))
+def attempts(gap: float, count: int = CATALOG.limits.retries + 1, grows: float = 0) -> Observed:
+    """What is seen where gpt-4o is asked so often, `gap` seconds apart and `grows` more each time."""
+    starts = [sum(gap + grows * k for k in range(n)) for n in range(count)]
+    return observed(*(("gpt-4o", at, at) for at in starts), ("gpt-4o-mini", 100, 100))
 
-    def with_gap(seconds: float) -> Observed:
-        attempts = [("gpt-4o", n * seconds, n * seconds) for n in range(CATALOG.limits.retries + 1)]
-        return observed(*attempts, ("gpt-4o-mini", 100, 100))
 
-    assert differences(expected, with_gap(2.01)) == ([], [])
-    assert differences(expected, with_gap(1.0))[0] == ["gpt-4o was asked again after 1.00 s instead of 2 s"]
-    assert differences(expected, with_gap(3.0)) == ([], ["gpt-4o was asked again after 3.00 s instead of 2 s"])
+def two(kind: str) -> Case:
+    given = next(one for one in kinds(CATALOG) if one.name == kind)
+    return Case(("gpt-4o", "gpt-4o-mini"), given, stream=False, moment="before", failing=1)
+
+
+def test_a_pause_that_is_too_short_is_said() -> None:
+    expected = as_promised(CATALOG, two("503"))
+    assert differences(expected, attempts(2.01)) == []
+    assert differences(expected, attempts(1.0)) == ["gpt-4o was asked again after 1.00 s instead of 2 s"]
+    longer = as_promised(CATALOG, two("429+retry-after"))
+    assert differences(longer, attempts(2.0)) == ["gpt-4o was asked again after 2.00 s instead of 3 s"]
+
+
+def test_an_attempt_has_several_calls_where_that_is_known() -> None:
+    known = Expected(
+        (Turn("gpt-4o", 2, 2.0, calls=2), Turn("gpt-4o-mini", 1, 0.0)), Answer("reply", 200, "gpt-4o-mini")
+    )
+    calls = [("gpt-4o", 0, 0), ("gpt-4o", 0.1, 0.1), ("gpt-4o", 2.1, 2.1), ("gpt-4o", 2.2, 2.2)]
+    seen = observed(*calls, ("gpt-4o-mini", 4.2, 4.3))
+    assert differences(known, seen) == []
+    assert [(pause.number, pause.seconds) for pause in pauses(known, seen)] == [(1, 2.0)]
+
+
+def late(*seen: tuple[str, Observed]) -> dict[str, list[str]]:
+    """By the kind of fault, what is said of pauses that were too long."""
+    tried = [(two(kind), pauses(as_promised(CATALOG, two(kind)), one)) for kind, one in seen]
+    return {case.kind.name: words for case, words in soonest(tried).items()}
+
+
+def test_a_pause_is_too_long_where_it_always_is() -> None:
+    words = "gpt-4o was asked again after {} s instead of 2 s"
+    assert late(("503", attempts(3.0))) == {"503": [words.format("3.00")] * 3}
+    assert late(("503", attempts(2, grows=2))) == {"503": [words.format("4.00"), words.format("6.00")]}
+    # One fault's is always long, another's is not; the model alone is not to blame.
+    assert set(late(("503", attempts(3)), ("500", attempts(2)))) == {"503"}
+
+
+def test_a_busy_machine_is_told_from_a_late_gateway() -> None:
+    first_late = observed(
+        ("gpt-4o", 0, 0), ("gpt-4o", 5, 5), ("gpt-4o", 7, 7), ("gpt-4o", 9, 9), ("gpt-4o-mini", 11, 11)
+    )
+    last_late = observed(
+        ("gpt-4o", 0, 0), ("gpt-4o", 2, 2), ("gpt-4o", 4, 4), ("gpt-4o", 9, 9), ("gpt-4o-mini", 11, 11)
+    )
+    assert set(late(("503", first_late))) == {"503"}
+    assert late(("503", first_late), ("503", last_late)) == {}
+
+
+def test_a_delay_is_to_be_felt() -> None:
+    one = next(one for one in cases(CATALOG, models=["gpt-4o"], only=["delay"]))
+    expected = as_promised(CATALOG, one)
+    answer = Answer("reply", 200, "gpt-4o")
+    assert differences(expected, Observed((Call("gpt-4o", 0, 1.01),), answer)) == []
+    assert differences(expected, Observed((Call("gpt-4o", 0, 0.1),), answer)) == [
+        "gpt-4o answered after 0.10 s instead of 1 s"
+    ]
 
 
 def chunk(text: str) -> str:
@@ -168,4 +222,38 @@ def test_limits_are_scaled_and_their_models_kept_apart() -> None:
     assert small.requests_per_minute < CATALOG.limits.requests_per_minute
     assert small.request_timeout_seconds < CATALOG.limits.request_timeout_seconds
     assert small.retries == CATALOG.limits.retries
-    assert _disjoint(CATALOG, ["gpt-5-mini", "gpt-4o", "gpt-4o-mini"]) == [["gpt-5-mini", "gpt-4o-mini"], ["gpt-4o"]]
+    assert apart(CATALOG, ["gpt-5-mini", "gpt-4o", "gpt-4o-mini"]) == [["gpt-5-mini", "gpt-4o-mini"], ["gpt-4o"]]
+    assert apart(CATALOG, ["gpt-4o-mini", "gpt-4o"]) == [["gpt-4o"], ["gpt-4o-mini"]]
+    assert sorted(model for group in apart(CATALOG, list(CATALOG.models)) for model in group) == sorted(CATALOG.models)
+
+
+def test_retries_that_outlast_the_limit_are_counted_by_the_catalogue() -> None:
+    def asked(**limits: object) -> list[int]:
+        return [one.asked for one in slow_cases(scaled(with_limits(**limits))) if one.kind == SLOW_RETRIES]
+
+    assert asked() == [3]  # at 0, 2 and 4 of 5 seconds
+    assert asked(retry_delay_seconds=4.0) == [2]
+    assert asked(retry_delay_seconds=6.0) == []  # the second would come too late
+    assert asked(retries=1) == []  # all would have been made
+    assert asked(retry_delay_seconds=0.0) == []
+
+
+def test_what_differs_reaches_junit_and_a_known_deviation_does_not() -> None:
+    outcomes = [
+        Outcome("gpt-4o", "401", "whole", "as promised", 1.0, "p"),
+        Outcome("gpt-4o", "403", "whole", "known", 1.0, "p", deviations=("it is so",)),
+        Outcome("gpt-4o", "404", "whole", "differs", 1.0, "p", differences=("asked nobody",)),
+        Outcome("gpt-4o", "request-limit", "13 at once", "left out", 1.0, "p", differences=("too slow",)),
+    ]
+    assert [(one.name, one.outcome, one.reason) for one in results(outcomes)] == [
+        ("gpt-4o 401 whole", "passed", ""),
+        ("gpt-4o 403 whole", "passed", ""),
+        ("gpt-4o 404 whole", "failed", "asked nobody (promised: p)"),
+        ("gpt-4o request-limit 13 at once", "left out", "too slow (promised: p)"),
+    ]
+    lines = "\n".join(table(CATALOG, outcomes))
+    assert "~ 403" in lines
+    assert "[1] it is so" in lines
+    assert "✗ 404" in lines
+    assert "    promised: p" in lines
+    assert summary(outcomes) == "1 as promised, 1 known deviations, 1 differ, 1 left out"

@@ -19,7 +19,9 @@ import psycopg
 import pytest
 
 from proxy.database import backup as backups
+from proxy.database import postgres_tools
 from proxy.database.backup import BackupError, Manifest, backup, read_manifest, restore
+from proxy.database.embedded import binaries
 from proxy.database.errors import DatabaseError
 from proxy.database.migrations import migrate
 
@@ -278,3 +280,18 @@ def test_no_password_in_errors(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError) as refused:
         backup("postgresql://litellm:of-nobody@127.0.0.1:1/litellm", tmp_path / "backup.zip", quiet)
     assert "of-nobody" not in str(refused.value)
+
+
+def test_without_the_wheel_the_tools_on_path_are_taken(
+    filled: str, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container, or for a server that wants TLS."""
+    monkeypatch.setattr(postgres_tools, "WHEEL_FOLDERS", ())
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(DatabaseError, match="none is on PATH"):
+        backup(filled, tmp_path / "backup.zip", quiet)
+    monkeypatch.setenv("PATH", str(binaries()))
+    manifest = backup(filled, tmp_path / "backup.zip", quiet)
+    fresh = new_database()
+    restore(fresh, tmp_path / "backup.zip", quiet)
+    assert tables(fresh) == manifest.tables

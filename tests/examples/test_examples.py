@@ -116,3 +116,22 @@ def test_no_example_prints_its_key(run: Callable) -> None:
         assert done.returncode != 0
         assert "401" in done.stdout + done.stderr
         assert wrong not in done.stdout + done.stderr
+
+
+def test_the_double_in_nodes_test_runner(stack: Stack, node_examples: Path) -> None:
+    done = subprocess.run(
+        [str(node_binary()), "--test", "--test-reporter=tap", "double.test.ts"],
+        cwd=node_examples,
+        capture_output=True,
+        text=True,
+        env={
+            **bare_environment(),
+            "LITELLM_PROXY_URL": stack.url,
+            "LITELLM_MASTER_KEY": stack.master_key,
+            "NO_PROXY": "127.0.0.1",
+        },
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"# pass {(node_examples / 'double.test.ts').read_text(encoding='utf-8').count('test(')}\n" in done.stdout

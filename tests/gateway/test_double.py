@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +27,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def token_of(key: str) -> str:
-    from litellm.proxy._types import hash_token
-
-    return str(hash_token(key))
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +292,13 @@ def test_a_script_in_yaml_and_what_is_wrong_with_it(client, key):
     (problem,) = bad.json()["error"]["problems"]
     assert problem["line"] == 3
     assert "times" in problem["message"]
+
+
+def test_a_script_as_curl_sends_it(client, key):
+    headers = {**bearer(key), "content-type": "application/x-www-form-urlencoded"}
+    answer = client.put("/_double/script", content='{"rules": [{"reply": "a=b&c"}]}', headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["rules"][0]["reply"] == {"text": "a=b&c"}
 
 
 def test_the_simulators_own_errors_come_through_as_they_are(client, key, tmp_path):

@@ -92,7 +92,7 @@ def test_it_asks_for_a_key_and_keeps_it_in_the_tab_alone(browser, stack, client,
     browser.wait_for("document.activeElement?.id === 'key'")
     browser.type_into("#key", "sk-" + "wrong")
     browser.evaluate("document.querySelector('#login button').click()")
-    browser.wait_for("document.querySelector('#login-error').textContent.includes('missing or wrong')")
+    browser.wait_for("document.querySelector('#login-error').textContent.includes('does not know this key')")
     browser.screenshot(tmp_path / "login.png")
     browser.type_into("#key", client.key)
     browser.evaluate("document.querySelector('#login button').click()")

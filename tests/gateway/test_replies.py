@@ -132,6 +132,11 @@ def test_429_says_when_to_come_back(replies, inner, play):
     assert 1 <= int(play(replies).headers["retry-after"]) <= 60
     inner.answer = answering(429, error("over the limit"), headers=[(b"retry-after", b"7")])
     assert play(replies).headers["retry-after"] == "7"
+    inner.answer = answering(429, error("the provider's limit"), headers=[(b"llm_provider-retry-after", b"2")])
+    assert play(replies).headers["retry-after"] == "2"
+    own = error("litellm.RateLimitError: Model rate limit exceeded. RPM limit=4, current usage=4")
+    inner.answer = answering(429, own, headers=[(b"llm_provider-retry-after", b"99")])
+    assert 1 <= int(play(replies).headers["retry-after"]) <= 60
     inner.answer = answering(429, error("Budget has been exceeded! budget_exceeded"))
     assert "retry-after" not in play(replies).headers
 

@@ -137,6 +137,9 @@ def test_errors_hold_neither_tracebacks_nor_paths(client, master, double, fault,
 
 
 def test_the_log_of_failed_requests_holds_no_tracebacks(client, master, double):
+    # To what it takes for its own defect LiteLLM adds a link to report it, with the source's file in it.
+    made = client.post("/v1/responses", json={"model": "claude-sonnet-4", "input": "hi"}, headers=master).json()
+    assert client.get(f"/v1/responses/{made['id']}", headers=master).status_code == 500
     double.fail({"kind": "malformed"})
     body = chat(CHAIN_LESS, double.marker, num_retries=0)
     assert client.post("/v1/chat/completions", json=body, headers=master).status_code == 500

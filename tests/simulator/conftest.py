@@ -12,10 +12,12 @@ from google import genai
 
 from tests.simulator.running import Double, make_gemini_client, port_of, start
 
+ALIASES = {"fast": ("openai", "gpt-5-mini-2025-08-07"), "deep": ("anthropic", "claude-3-opus-20240229")}
+
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Double]:
-    process = start()
+    process = start(aliases=ALIASES)
     try:
         yield Double(port_of(process))
     finally:

@@ -61,10 +61,14 @@ class Double:
             self.control.delete(f"/scopes/{scope['name']}")
 
 
-def start(*arguments: str, key: str | None = CONTROL_KEY) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "LITELLM_LOCAL_CONTROL_KEY"}
+def start(
+    *arguments: str, key: str | None = CONTROL_KEY, aliases: dict[str, tuple[str, str]] | str | None = None
+) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LITELLM_LOCAL_")}
     if key is not None:
         environment["LITELLM_LOCAL_CONTROL_KEY"] = key
+    if aliases is not None:
+        environment["LITELLM_LOCAL_ALIASES"] = aliases if isinstance(aliases, str) else json.dumps(aliases)
     return subprocess.Popen(
         [sys.executable, "-m", "proxy.simulator", *arguments],
         stdout=subprocess.PIPE,

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import httpx
 import pytest
@@ -86,6 +87,41 @@ def test_a_chosen_port() -> None:
     finally:
         process.terminate()
         process.communicate(timeout=10)
+
+
+def test_it_begins_with_the_script_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "script.yaml"
+    file.write_text("strict: true\nrules:\n  - reply: Hello\n    name: greeting\n", encoding="utf-8")
+    process = start("--script", str(file), key=None)
+    try:
+        shown = httpx.get(f"http://127.0.0.1:{port_of(process)}/_double/script").json()
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert (shown["scope"], shown["strict"], shown["rules"][0]["name"]) == ("default", True, "greeting")
+
+
+def test_a_script_that_cannot_be_meant_keeps_it_from_starting(tmp_path: Path) -> None:
+    file = tmp_path / "script.yaml"
+    file.write_text("rules:\n  - replyy: Hello\n", encoding="utf-8")
+    process = start("--script", str(file))
+    try:
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (1, "")
+    assert "script.yaml:2: rules.0.replyy: unknown key; did you mean 'reply'?" in err
+
+
+@pytest.mark.parametrize("aliases", ["{", "[]", '{"a": "b"}', '{"a": ["b"]}', '{"a": [1, 2]}'])
+def test_aliases_that_are_none_keep_it_from_starting(aliases: str) -> None:
+    process = start(aliases=aliases)
+    try:
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("proxy.simulator: LITELLM_LOCAL_ALIASES must be JSON")
 
 
 def test_of_the_rest_of_the_proxy_it_imports_only_how_yaml_is_read() -> None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.catalog import load_catalog
-from proxy.stack.mode import ModeError, check_master_key, choose_mode, without_providers
+from proxy.catalog import Provider, load_catalog
+from proxy.simulator import api_bases
+from proxy.stack.mode import (
+    RECORDED,
+    Asked,
+    ModeError,
+    asked_for_cassettes,
+    check_master_key,
+    choose_mode,
+    without_providers,
+)
 
 CATALOG = load_catalog()
 KEYS = {"OPENAI_API_KEY": "o-key", "ANTHROPIC_API_KEY": "a-key", "GEMINI_API_KEY": "g-key"}
@@ -60,3 +69,20 @@ def test_a_weak_master_key_is_for_the_double_only() -> None:
     with pytest.raises(ModeError, match="refused") as failure:
         check_master_key("live", weak, ".env")
     assert weak not in str(failure.value)
+
+
+def test_recording_is_live_and_replaying_is_the_double_where_the_mode_is_left_open() -> None:
+    assert asked_for_cassettes("auto", CATALOG, record="a", replay=None) == "live"
+    assert asked_for_cassettes("live", CATALOG, record="a", replay=None) == "live"
+    assert asked_for_cassettes("auto", CATALOG, record=None, replay="a") == "double"
+    asked: Asked
+    for asked in ("auto", "double", "live"):
+        assert asked_for_cassettes(asked, CATALOG, record=None, replay=None) == asked
+
+
+def test_recording_refuses_a_provider_that_the_recorder_does_not_know() -> None:
+    other = Provider(api="openai", key_env="MISTRAL_API_KEY", base_url="https://api.mistral.ai/v1")
+    catalog = CATALOG.model_copy(update={"providers": {**CATALOG.providers, "mistral": other}})
+    with pytest.raises(ModeError, match=r"'mistral' besides\. Take it out with --without mistral"):
+        asked_for_cassettes("live", catalog, record="a", replay=None)
+    assert tuple(api_bases("")) == RECORDED

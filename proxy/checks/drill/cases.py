@@ -6,10 +6,9 @@ What is expected is worked out from the catalogue, model by model along the chai
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import median
 
 from proxy.catalog import Catalog
 from proxy.checks.drill.faults import Ending, Kind, Moment, kinds, known, promised
@@ -84,12 +83,14 @@ def _cases(catalog: Catalog, chain: tuple[str, ...], kind: Kind, stream: bool, m
 
 @dataclass(frozen=True)
 class Turn:
-    """A model's turn: `attempts` at it, `gap` seconds apart, each of so many `calls` upstream."""
+    """A model's turn: `attempts` at it, `gap` seconds apart, each of so many `calls` upstream that take `lasts` seconds
+    at least."""
 
     model: str
     attempts: int
     gap: float
     calls: int = 1
+    lasts: float = 0.0
 
     @property
     def asked(self) -> int:
@@ -161,7 +162,8 @@ def _walk(catalog: Catalog, case: Case, *, deviating: bool) -> tuple[Expected, t
         if case.times is not None and case.times < handling.attempts:
             turns.append(Turn(alias, case.times + 1, handling.gap, handling.calls))
             return Expected(tuple(turns), Answer("reply", 200, alias)), tuple(words)
-        turns.append(Turn(alias, handling.attempts, handling.gap, handling.calls))
+        lasts = case.kind.fault.get("seconds", 0.0)
+        turns.append(Turn(alias, handling.attempts, handling.gap, handling.calls, lasts))
         if handling.ends:
             by = alias if handling.ends == "reply" else None
             return Expected(tuple(turns), Answer(handling.ends, handling.status, by)), tuple(words)
@@ -177,11 +179,13 @@ def _walk(catalog: Catalog, case: Case, *, deviating: bool) -> tuple[Expected, t
 
 @dataclass(frozen=True)
 class Call:
-    """An upstream call: `began` and `ended` in seconds since the request was sent."""
+    """An upstream call: `began` and `ended` in seconds since the request was sent; where it is not `over`, it was still
+    under way when this was asked."""
 
     model: str
     began: float
     ended: float
+    over: bool = True
 
 
 @dataclass(frozen=True)
@@ -189,9 +193,11 @@ class Observed:
     calls: tuple[Call, ...]
     answer: Answer
 
-    def __str__(self) -> str:
-        shown = [f"{model} {' '.join(f'{call.began:.1f}' for call in calls)}" for model, calls in _by_turn(self.calls)]
-        return " → ".join(shown) or "nobody"
+
+def asked_of(calls: Sequence[Call]) -> str:
+    """Who was asked, and when: `gpt-4o 0.0 2.0 4.0 6.0 → gpt-4o-mini 8.1`."""
+    shown = [f"{model} {' '.join(f'{call.began:.1f}' for call in turn)}" for model, turn in _by_turn(calls)]
+    return " → ".join(shown) or "nobody"
 
 
 def _by_turn(calls: Sequence[Call]) -> list[tuple[str, list[Call]]]:
@@ -234,30 +240,86 @@ def _by_text(text: str, status: int) -> Answer:
     return Answer("reply", status, alias) if whole else Answer("short reply", status)
 
 
-def differences(expected: Expected, observed: Observed) -> tuple[list[str], list[str]]:
-    """(what is otherwise, what came late): the second may be a busy machine's doing, the first not."""
-    wrong: list[str] = []
-    late: list[str] = []
-    asked = [(model, len(calls)) for model, calls in _by_turn(observed.calls)]
-    if asked != [(turn.model, turn.asked) for turn in expected.turns]:
-        was = " → ".join(f"{model} ×{count}" for model, count in asked) or "nobody"
-        wrong.append(f"asked {was}")
-    else:
-        for turn, (_, calls) in zip(expected.turns, _by_turn(observed.calls), strict=True):
-            gaps = _gaps(turn, calls)
-            if gaps and min(gaps) < turn.gap - SOONER:
-                wrong.append(f"{turn.model} was asked again after {min(gaps):.2f} s instead of {turn.gap:g} s")
-            elif gaps and median(gaps) > turn.gap + LATER:
-                late.append(f"{turn.model} was asked again after {median(gaps):.2f} s instead of {turn.gap:g} s")
-    if not expected.answer.fits(observed.answer):
-        wrong.append(f"the client got: {observed.answer}")
-    return wrong, late
+@dataclass(frozen=True)
+class Pause:
+    """The `number`-th pause of a model's turn: `seconds` where `promised` were promised."""
+
+    model: str
+    number: int
+    seconds: float
+    promised: float
+
+    @property
+    def too_short(self) -> bool:
+        return self.seconds < self.promised - SOONER
+
+    @property
+    def too_long(self) -> bool:
+        """What a busy machine may be to blame for: see `soonest`."""
+        return self.seconds > self.promised + LATER
+
+    def __str__(self) -> str:
+        return f"{self.model} was asked again after {self.seconds:.2f} s instead of {self.promised:g} s"
 
 
 SOONER = 0.05  # seconds; two clocks, and a timer's grain
 LATER = 0.5
 
 
-def _gaps(turn: Turn, calls: list[Call]) -> list[float]:
-    """Seconds between two attempts; calls of one attempt follow each other at once."""
-    return [calls[index].began - calls[index - 1].ended for index in range(turn.calls, len(calls), turn.calls)]
+def pauses(expected: Expected, observed: Observed) -> list[Pause]:
+    """The pauses between the attempts of each turn; none where others were asked than expected."""
+    turns = _by_turn(observed.calls)
+    if not _asked_as_expected(expected, observed):
+        return []
+    return [
+        # Calls of one attempt follow each other at once: the pause is before the first call of the next one.
+        Pause(turn.model, number, calls[index].began - calls[index - 1].ended, turn.gap)
+        for turn, (_, calls) in zip(expected.turns, turns, strict=True)
+        for number, index in enumerate(range(turn.calls, len(calls), turn.calls), 1)
+    ]
+
+
+def differences(expected: Expected, observed: Observed) -> list[str]:
+    """What is otherwise than expected, in words, but for pauses that are too long."""
+    wrong: list[str] = []
+    if _asked_as_expected(expected, observed):
+        wrong += [str(pause) for pause in pauses(expected, observed) if pause.too_short][:1]
+        wrong += [
+            f"{turn.model} answered after {calls[0].ended - calls[0].began:.2f} s instead of {turn.lasts:g} s"
+            for turn, (_, calls) in zip(expected.turns, _by_turn(observed.calls), strict=True)
+            if calls[0].ended - calls[0].began < turn.lasts - SOONER
+        ]
+    else:
+        was = " → ".join(f"{model} ×{len(calls)}" for model, calls in _by_turn(observed.calls)) or "nobody"
+        wrong.append(f"asked {was}")
+    if not expected.answer.fits(observed.answer):
+        wrong.append(f"the client got: {observed.answer}")
+    return wrong
+
+
+def _asked_as_expected(expected: Expected, observed: Observed) -> bool:
+    asked = [(model, len(calls)) for model, calls in _by_turn(observed.calls)]
+    return asked == [(turn.model, turn.asked) for turn in expected.turns]
+
+
+def soonest(tried: Iterable[tuple[Case, Sequence[Pause]]]) -> dict[Case, list[str]]:
+    """The cases whose pauses were too long, and the words for it.
+
+    A machine that is busy makes some of them long, never all: a pause counts as too long only where the same one (the
+    second, say) was so every time that this model was asked, or every time that a fault of this kind was met.
+    """
+    by_model: dict[tuple[str, int], float] = {}
+    by_kind: dict[tuple[str, int], float] = {}
+    tried = list(tried)
+    for case, found in tried:
+        for pause in found:
+            excess = pause.seconds - pause.promised
+            for least, key in ((by_model, (pause.model, pause.number)), (by_kind, (case.kind.name, pause.number))):
+                least[key] = min(excess, least.get(key, excess))
+    late: dict[Case, list[str]] = {}
+    for case, found in tried:
+        for pause in found:
+            best = max(by_model[pause.model, pause.number], by_kind[case.kind.name, pause.number])
+            if pause.too_long and best > LATER:
+                late.setdefault(case, []).append(str(pause))
+    return late

@@ -92,37 +92,17 @@ class Deviation:
 
 
 ALL = ("openai", "anthropic", "gemini")
-AGAIN = "again"  # as a change of `attempts`: as many as for a passing fault
-
 # Measured with LiteLLM 1.106.2.
 DEVIATIONS = (
-    Deviation(
-        "an OpenAI 422 is asked a second time at once, then the client gets 200 and the body `null`, no fallback",
-        *(("openai",), ("422",), {"calls": 2, "ends": "null", "status": 200}),
-        stream=False,
-    ),
-    Deviation(
-        "an OpenAI 422 is asked a second time at once, then the client gets 500, no fallback",
-        *(("openai",), ("422",), {"calls": 2, "ends": "error", "status": 500}),
-        stream=True,
-    ),
     Deviation(
         "an Anthropic or Gemini connection that drops is opened a second time at once, with each attempt",
         *(("anthropic", "gemini"), ("drop",), {"calls": 2}),
     ),
     Deviation("an Anthropic 403 is not tried again", ("anthropic",), ("403",), {"attempts": 1}),
-    Deviation("a Gemini 401 before a stream is tried again", ("gemini",), ("401",), {"attempts": AGAIN}, stream=True),
-    Deviation(
-        "a Gemini Retry-After is not heeded before a stream",
-        *(("gemini",), ("429+retry-after",), {"gap": None}),
-        stream=True,
-    ),
     Deviation("an Anthropic 413 reaches the client as 400", ("anthropic",), ("413",), {"status": 400}),
     Deviation("an Anthropic 504 reaches the client as 408", ("anthropic",), ("504",), {"status": 408}),
     Deviation("an Anthropic 529 reaches the client as 500", ("anthropic",), ("529",), {"status": 500}),
-    Deviation(
-        "a Gemini 502 or 503 reaches the client as 500", ("gemini",), ("502", "503"), {"status": 500}, stream=False
-    ),
+    Deviation("a Gemini 502 or 503 reaches the client as 500", ("gemini",), ("502", "503"), {"status": 500}),
     Deviation(
         "a Gemini reply that is no JSON is not tried again, and reaches the client as 422",
         *(("gemini",), ("malformed",), {"attempts": 1, "status": 422}),
@@ -168,10 +148,5 @@ def known(
     handling = promised(catalog, kind, moment)
     found = tuple(one for one in DEVIATIONS if one.fits(api, kind.name, stream, moment))
     for deviation in found:
-        change = dict(deviation.change)
-        if change.get("attempts") == AGAIN:
-            change["attempts"] = catalog.limits.retries + 1
-        if "gap" in change:
-            change["gap"] = catalog.limits.retry_delay_seconds
-        handling = replace(handling, **change)
+        handling = replace(handling, **deviation.change)
     return handling, found

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -21,16 +22,21 @@ from proxy.checks.drill.cases import (
     Case,
     Expected,
     Observed,
+    Pause,
     as_known,
     as_promised,
+    asked_of,
     differences,
+    pauses,
     read_answer,
     reply_text,
+    soonest,
 )
-from proxy.checks.drill.report import Outcome
+from proxy.checks.drill.report import Outcome, Verdict
 from proxy.checks.target import Target, short
 
 AT_ONCE = 96
+APART_SECONDS = 0.03  # between the starts of two cases
 CONTROL_SECONDS = 30.0
 SLACK_SECONDS = 60.0  # on top of what a case should take, on a busy machine
 
@@ -116,6 +122,7 @@ class Deployment:
                 self._upstreams.get((entry["provider"], entry["model"])) or str(entry["model"]),
                 entry["started_at"] - began,
                 (entry["ended_at"] or entry["started_at"]) - began,
+                entry["ended_at"] is not None,
             )
             for entry in entries
         )
@@ -167,41 +174,57 @@ async def run_cases(
 ) -> list[Outcome]:
     """Runs the cases, the longest first, and tells of each as it ends; the outcomes are in the cases' order.
 
-    One that differs in nothing but that something came late is tried again by itself when all else is quiet: what is
-    late then is the gateway's doing. So is a stream that was cut into: a busy gateway may see the end of a connection
-    before it has read what came before it. Raises DrillError where the double cannot be controlled.
+    Whether pauses were too long shows when all have ended: see `soonest`. A stream that was cut into and differs is
+    tried again by itself when all is quiet: a busy gateway may see the end of a connection before it has read what
+    came before it. Raises DrillError where the double cannot be controlled.
     """
     known = {case: as_known(deployment.catalog, case)[0] for case in cases}
     waiting = sorted(known, key=lambda case: -known[case].seconds)
     budget = Budget(deployment.catalog.limits.requests_per_minute)
-    outcomes: dict[Case, Outcome] = {}
-    late: list[Case] = []
-    running: dict[asyncio.Task[tuple[Outcome, bool]], tuple[Case, Callable[[], None]]] = {}
+    tried: dict[Case, Tried] = {}
+    running: dict[asyncio.Task[Tried], tuple[Case, Callable[[], None]]] = {}
     try:
         while waiting or running:
-            for case in list(waiting):
-                if len(running) >= at_once:
-                    break
+            started = False
+            for case in waiting if len(running) < at_once else ():
                 if ended := budget.take(_attempts(known[case])):
                     waiting.remove(case)
                     running[asyncio.create_task(_run(deployment, case))] = case, ended
-            done, _ = await asyncio.wait(running, timeout=1, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+                    started = True
+                    break
+            if started:  # one by one, so that they do not all wake from their pauses together
+                await asyncio.sleep(APART_SECONDS)
+            elif running:
+                await asyncio.wait(running, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+            else:  # all hangs on the models' requests per minute
+                await asyncio.sleep(1)
+            for task in [task for task in running if task.done()]:
                 case, ended = running.pop(task)
                 ended()
-                outcomes[case], is_late = task.result()
-                if is_late:
-                    late.append(case)
-                else:
-                    on_outcome(outcomes[case])
-        for case in late:
-            outcomes[case], _ = await _run(deployment, case)
-            on_outcome(outcomes[case])
+                tried[case] = task.result()
+                on_outcome(tried[case].outcome)
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    return [outcomes[case] for case in known]
+    for case, one in tried.items():
+        if case.moment == "midway" and one.outcome.differs:
+            tried[case] = await _run(deployment, case)
+    late = soonest((case, one.pauses) for case, one in tried.items())
+    return [tried[case].with_late(late.get(case, [])) for case in known]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A case that was run: what is known of it before the pauses of all cases are."""
+
+    outcome: Outcome
+    pauses: Sequence[Pause] = ()
+
+    def with_late(self, words: list[str]) -> Outcome:
+        if not words:
+            return self.outcome
+        return replace(self.outcome, verdict="differs", differences=(*self.outcome.differences, *words))
 
 
 def _attempts(expected: Expected) -> dict[str, int]:
@@ -227,36 +250,37 @@ def replies(catalog: Catalog) -> list[dict[str, Any]]:
     return [{"when": {"model": alias}, "reply": {"text": reply_text(alias)}} for alias in catalog.models]
 
 
-async def _run(deployment: Deployment, case: Case) -> tuple[Outcome, bool]:
-    """The outcome, and whether it differs for being late only."""
+async def _run(deployment: Deployment, case: Case) -> Tried:
     promised = as_promised(deployment.catalog, case)
     known, deviations = as_known(deployment.catalog, case)
     began = time.monotonic()
 
-    def outcome(verdict: Any, **fields: Any) -> Outcome:
+    def tried(verdict: Verdict, pauses: Sequence[Pause] = (), **fields: Any) -> Tried:
         seconds = time.monotonic() - began
-        return Outcome(case.model, case.kind.name, case.how, verdict, seconds, str(promised), **fields)
+        outcome = Outcome(case.model, case.kind.name, case.how, verdict, seconds, str(promised), **fields)
+        return Tried(outcome, pauses)
 
     async with deployment.scope(script(deployment.catalog, case)) as scope:
         sent = time.time()
         patience = max(promised.seconds, known.seconds) + SLACK_SECONDS
         try:
             response = await deployment.ask(case.model, scope, stream=case.stream, patience=patience)
-        except httpx.TimeoutException:
-            calls = Observed(await deployment.calls(scope, sent), read_answer(504, "", case.stream))
-            return outcome("differs", asked=str(calls), differences=(f"no answer within {patience:.0f} s",)), False
         except httpx.HTTPError as error:
-            return outcome("differs", differences=(f"no answer: {type(error).__name__} {error}",)), False
-        answer = read_answer(response.status_code, response.text, case.stream)
-        observed = Observed(await deployment.calls(scope, sent), answer)
-    said = {"asked": str(observed), "answer": str(answer)}
-    wrong, late = differences(promised, observed)
-    if not wrong and not late:
-        return outcome("as promised", **said), False
+            late = isinstance(error, httpx.TimeoutException)
+            why = f"no answer within {patience:.0f} s" if late else f"no answer: {type(error).__name__} {error}"
+            asked = asked_of(await deployment.calls(scope, sent))
+            return tried("differs", asked=asked, differences=(why,))
+        observed = Observed(
+            await deployment.calls(scope, sent), read_answer(response.status_code, response.text, case.stream)
+        )
+    said: dict[str, Any] = {"asked": asked_of(observed.calls), "answer": str(observed.answer)}
+    wrong = differences(promised, observed)
+    if not wrong:
+        return tried("as promised", pauses(promised, observed), **said)
     if known != promised:
-        wrong, late = differences(known, observed)
-        if not wrong and not late:
-            return outcome("known", **said, deviations=deviations), False
-    if response.is_error and wrong:
+        wrong = differences(known, observed)
+        if not wrong:
+            return tried("known", pauses(known, observed), **said, deviations=deviations)
+    if response.is_error:
         wrong.append(f"its words: {short(response.text)}")
-    return outcome("differs", **said, differences=tuple(wrong + late)), not wrong or case.moment == "midway"
+    return tried("differs", **said, differences=tuple(wrong))

@@ -31,6 +31,7 @@ const state = {
   /** @type {Map<string, ClientRequest>} */ requests: new Map(), // by id, oldest first
   /** @type {Map<string, Script>} */ scripts: new Map(),
   /** @type {Set<string>} */ models: new Set(),
+  /** @type {Set<string>} */ cassettes: new Set(), // scopes that have one
   following: new AbortController(),
   skew: 0, // what this clock is behind the simulator's, in seconds
 };
@@ -109,7 +110,7 @@ async function follow(/** @type {string} */ scope) {
       await reading;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Refused && (error.status === 401 || error.status === 403)) return askKey(error.message);
+      if (error instanceof Refused && [401, 403].includes(error.status)) return askKey(refusalOf(error));
       say("reconnecting", error instanceof Refused ? error.message : "the gateway does not answer");
     }
     if (signal.aborted) return;
@@ -137,10 +138,11 @@ async function load(/** @type {string} */ scope, /** @type {AbortSignal} */ sign
 async function readScripts(/** @type {string} */ scope, /** @type {AbortSignal} */ signal) {
   const told = Date.now();
   const known = (await read("scopes", {}, { signal })).scopes;
+  state.cassettes = new Set(known.filter((/** @type {any} */ one) => one.cassette).map((/** @type {any} */ one) => one.name));
   showScopes(known.map((/** @type {any} */ one) => one.name));
   const wanted =
     scope === ALL
-      ? known.filter((/** @type {any} */ one) => one.rules || one.strict).map((/** @type {any} */ one) => one.name)
+      ? known.filter((/** @type {any} */ one) => one.rules || one.strict || one.cassette).map((/** @type {any} */ one) => one.name)
       : [scope];
   /** @type {Script[]} */
   const scripts = await Promise.all(
@@ -306,8 +308,13 @@ const now = () => Date.now() / 1000 + state.skew;
 
 // -- drawing ----------------------------------------------------------------------------------------------------
 
-/** An element with a class, attributes and children; strings become text. */
-function make(/** @type {string} */ tag, /** @type {Record<string, any>} */ attributes = {}, ...children) {
+/**
+ * An element with attributes, listeners (on…) and children; strings become text.
+ * @param {string} tag
+ * @param {Record<string, any>} attributes
+ * @param {any[]} children
+ */
+function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -621,10 +628,13 @@ function drawScript(/** @type {Script} */ script) {
   const strict = script.strict
     ? make("span", { class: "tag strict", title: "A request that no rule takes is an error" }, "strict")
     : make("span", { class: "tag", title: "A request that no rule takes gets the simulator's own reply" }, "not strict");
+  const cassette = state.cassettes.has(script.scope)
+    ? make("span", { class: "tag", title: "What no rule takes is replayed from a cassette" }, "cassette")
+    : null;
   return make(
     "section",
     { class: "one-script" },
-    make("header", {}, make("h3", {}, script.scope), strict),
+    make("header", {}, make("h3", { title: script.scope }, script.scope), cassette, strict),
     script.rules.length ? make("ol", { class: "rules" }, ...script.rules.map((rule) => drawRule(rule, script))) : null,
     script.rules.length ? null : make("p", { class: "quiet" }, "No rules of its own."),
     script.inherit && script.scope !== "default" ? make("p", { class: "quiet" }, "Then those of scope default.") : null,
@@ -633,6 +643,7 @@ function drawScript(/** @type {Script} */ script) {
 
 function drawRule(/** @type {Rule} */ rule, /** @type {Script} */ script) {
   const idle = !rule.in_force;
+  const then = rule.fault ? faultOf(rule.fault) : replyOf(rule.reply);
   const counters = make("p", { class: "counters" }, make("span", { class: "used" }, usedOf(rule)));
   if (rule.left !== null) counters.append(make("span", { class: "left" }, `${rule.left} left`));
   if (rule.expires_in !== null) {
@@ -644,8 +655,8 @@ function drawRule(/** @type {Rule} */ rule, /** @type {Script} */ script) {
     "li",
     { class: "rule", "data-idle": idle },
     make("p", { class: "title" }, make("strong", {}, rule.name ?? `#${rule.id}`)),
-    make("p", { class: "when" }, make("span", { class: "word" }, "when "), whenOf(rule.when ?? {})),
-    make("p", { class: "then" }, make("span", { class: "word" }, rule.fault ? "fault " : "reply "), rule.fault ? faultOf(rule.fault) : replyOf(rule.reply)),
+    make("p", { class: "when", title: whenOf(rule.when ?? {}) }, make("span", { class: "word" }, "when "), whenOf(rule.when ?? {})),
+    make("p", { class: "then", title: then }, make("span", { class: "word" }, rule.fault ? "fault " : "reply "), then),
     extrasOf(rule),
     counters,
   );
@@ -750,11 +761,16 @@ function askKey(message = "") {
   $("key").focus();
 }
 
+function refusalOf(/** @type {unknown} */ error) {
+  if (!(error instanceof Refused)) return "The gateway does not answer.";
+  return error.status === 401 ? "The gateway does not know this key." : error.message;
+}
+
 async function tryKey(/** @type {string} */ key) {
   try {
     await enter(key);
   } catch (error) {
-    askKey(error instanceof Refused ? error.message : "The gateway does not answer.");
+    askKey(refusalOf(error));
   }
 }
 

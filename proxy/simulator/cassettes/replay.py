@@ -36,7 +36,7 @@ class Miss(Exception):
     """No exchange of the cassette answers the request; the message says which is nearest and what differs."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Track:
     """One exchange of a cassette, as requests are compared with it."""
 
@@ -45,33 +45,39 @@ class Track:
     model: str | None
     request: dict[str, Any]
     key: str
-    played: int = 0
 
     @property
     def place(self) -> tuple[str, str, str | None]:
         return self.exchange.provider, self.exchange.api, self.model
 
 
+class Tracks:
+    """The exchanges of a cassette, made ready once for all the scopes that play it."""
+
+    def __init__(self, cassette: Cassette) -> None:
+        self.all = [_track(number, exchange) for number, exchange in enumerate(cassette.all, 1)]
+        self.by_key: dict[str, list[Track]] = {}
+        self.by_place: dict[tuple[str, str, str | None], list[Track]] = {}
+        for track in self.all:
+            self.by_key.setdefault(track.key, []).append(track)
+            self.by_place.setdefault(track.place, []).append(track)
+
+
 class Player:
     """Plays a cassette in one scope. `file` is its name, for messages."""
 
     def __init__(
-        self, cassette: Cassette, *, match: Match = "request", timing: Timing = "none", file: str | None = None
+        self, tracks: Tracks, *, match: Match = "request", timing: Timing = "none", file: str | None = None
     ) -> None:
-        self._cassette = cassette
         self.match = match
         self.timing = timing
         self.file = file
-        self._tracks = [_track(number, exchange) for number, exchange in enumerate(cassette.all, 1)]
-        self._by_key: dict[str, list[Track]] = {}
-        self._by_place: dict[tuple[str, str, str | None], list[Track]] = {}
-        for track in self._tracks:
-            self._by_key.setdefault(track.key, []).append(track)
-            self._by_place.setdefault(track.place, []).append(track)
+        self._tracks = tracks
+        self._played: Counter[int] = Counter()
 
     def afresh(self) -> Player:
         """The same cassette with nothing played yet."""
-        return Player(self._cassette, match=self.match, timing=self.timing, file=self.file)
+        return Player(self._tracks, match=self.match, timing=self.timing, file=self.file)
 
     def take(self, provider: str, api: str, call: Call) -> Exchange:
         """The exchange that answers; it then counts as played. Raises Miss."""
@@ -80,7 +86,7 @@ class Player:
         track = self._next(provider, api, call.model, request, key) if self.match == "order" else self._equal(key)
         if track is None:
             raise Miss(self._missed(provider, api, call.model, request))
-        track.played += 1
+        self._played[track.number] += 1
         return track.exchange
 
     def shown(self) -> dict[str, Any]:
@@ -92,9 +98,9 @@ class Player:
                 "api": track.exchange.api,
                 "model": track.model,
                 "status": track.exchange.response.status if track.exchange.response else None,
-                "played": track.played,
+                "played": self._played[track.number],
             }
-            for track in self._tracks
+            for track in self._tracks.all
         ]
         return {
             "file": self.file,
@@ -107,11 +113,13 @@ class Player:
 
     def _equal(self, key: str) -> Track | None:
         """The first with this request that is not played yet; when all are, the last again."""
-        equal = self._by_key.get(key, [])
-        return next((track for track in equal if not track.played), equal[-1] if equal else None)
+        equal = self._tracks.by_key.get(key, [])
+        return next((track for track in equal if not self._played[track.number]), equal[-1] if equal else None)
 
     def _next(self, provider: str, api: str, model: str | None, request: dict[str, Any], key: str) -> Track | None:
-        track = next((one for one in self._by_place.get((provider, api, model), []) if not one.played), None)
+        track = next(
+            (one for one in self._tracks.by_place.get((provider, api, model), []) if not self._played[one.number]), None
+        )
         if track is None or track.key == key:
             return track
         raise Miss(
@@ -120,12 +128,12 @@ class Player:
 
     def _missed(self, provider: str, api: str, model: str | None, request: dict[str, Any]) -> str:
         where = self.file or "the cassette"
-        same = self._by_place.get((provider, api, model), [])
+        same = self._tracks.by_place.get((provider, api, model), [])
         if same and self.match == "order":
             return f"all {len(same)} exchanges of {_place(provider, api, model)} in {where} have been played"
-        near = same or [track for track in self._tracks if track.place[:2] == (provider, api)]
+        near = same or [track for track in self._tracks.all if track.place[:2] == (provider, api)]
         if not near:
-            counted = Counter(f"{track.exchange.provider} {track.exchange.api}" for track in self._tracks)
+            counted = Counter(f"{track.exchange.provider} {track.exchange.api}" for track in self._tracks.all)
             there = ", ".join(f"{name} ({count})" for name, count in counted.items()) or "nothing"
             return f"{where} holds no exchange of {provider} {api}; it holds {there}"
         nearest = min(near[:MOST_COMPARED], key=lambda track: _distance(track, request))
@@ -134,7 +142,7 @@ class Player:
         )
 
     def _number(self, track: Track) -> str:
-        return f"number {track.number} of {len(self._tracks)}"
+        return f"number {track.number} of {len(self._tracks.all)}"
 
 
 def _track(number: int, exchange: Exchange) -> Track:
@@ -167,13 +175,9 @@ def _request_of(api: str, call: Call) -> dict[str, Any]:
     scrubber = Scrubber()
     scrubber.see(call.headers.items(), call.query)
     raw = scrubber.body(call.raw)
-    body = call.body
-    if raw != call.raw:
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            body = None
-    if body is None:
+    try:
+        body = orjson.loads(raw)  # not call.body, which the provider may have completed by then
+    except orjson.JSONDecodeError:
         body = raw.decode("utf-8", "replace")
     if api != "generateContent":
         return _told(body)

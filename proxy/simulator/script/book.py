@@ -229,7 +229,7 @@ class Book:
             return "it has no rules"
         now = self._clock()
         found = [(placed, placed.matcher.difference(asked)) for placed in rules]
-        placed, difference = min(found, key=lambda one: (len(one[1].misses), -one[1].likeness, -one[1].held))
+        placed, difference = min(found, key=lambda one: (len(one[1].misses), -one[1].alike))
         label = f"'{placed.rule.name}'" if placed.rule.name is not None else placed.label
         whose = "" if placed in self._own else " of scope 'default'"
         why = ", and ".join(difference.misses) or self._idle(placed, now)

@@ -16,6 +16,8 @@ from proxy.simulator.script.model import TextMatch, When
 
 SHOWN = 60
 """Characters of a text that a difference quotes."""
+BROAD = 0.5
+"""The weight of what says little of a request: its provider, its model, whether it is a stream."""
 COMPARED = 200
 """Characters of a text that are compared to tell the nearer of two rules."""
 
@@ -27,21 +29,21 @@ SECRET_HEADERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One field of a `when`. `differs` says what it wants and what is there instead; `likeness` of a request that
-    does not hold, 0 to 1, tells near misses from far ones."""
+    """One field of a `when`. `differs` says what it wants and what is there instead; `likeness` of a request for which
+    it does not hold, 0 to 1, tells near misses from far ones. `weight` is less where many requests are alike in it."""
 
     holds: Callable[[Asked], bool]
     differs: Callable[[Asked], str]
     likeness: Callable[[Asked], float] = lambda _: 0.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a request misses a rule: the words for each condition that does not hold, and how many do."""
+    """How a request misses a rule: the words for each condition that does not hold, and how much it is alike."""
 
     misses: list[str]
-    held: int
-    likeness: float
+    alike: float
 
 
 class Matcher:
@@ -52,12 +54,14 @@ class Matcher:
         return all(condition.holds(asked) for condition in self._conditions)
 
     def difference(self, asked: Asked) -> Difference:
-        missed = [condition for condition in self._conditions if not condition.holds(asked)]
-        return Difference(
-            [condition.differs(asked) for condition in missed],
-            len(self._conditions) - len(missed),
-            sum(condition.likeness(asked) for condition in missed),
-        )
+        misses, alike = [], 0.0
+        for condition in self._conditions:
+            if condition.holds(asked):
+                alike += condition.weight
+            else:
+                misses.append(condition.differs(asked))
+                alike += condition.weight * condition.likeness(asked)
+        return Difference(misses, alike)
 
 
 def wildcard(pattern: str) -> re.Pattern[str]:
@@ -105,6 +109,7 @@ def _provider(wanted: tuple[str, ...]) -> Condition:
     return Condition(
         lambda asked: asked.provider in wanted,
         lambda asked: f"wants provider {' or '.join(wanted)}, but it is {asked.provider}",
+        weight=BROAD,
     )
 
 
@@ -124,7 +129,7 @@ def _model(wanted: list[str]) -> Condition:
         names = (*asked.aliases, asked.model or "")
         return max(_alike(one, name) for one in wanted for name in names)
 
-    return Condition(holds, differs, likeness)
+    return Condition(holds, differs, likeness, BROAD)
 
 
 def _text(what: str, match: TextMatch, of: Callable[[Asked], str]) -> Condition:
@@ -185,7 +190,7 @@ def _header(name: str, match: TextMatch) -> Condition:
 
 def _stream(wanted: bool) -> Condition:
     words = "wants a stream, but it is none" if wanted else "wants no stream, but it is one"
-    return Condition(lambda asked: asked.stream is wanted, lambda _: words)
+    return Condition(lambda asked: asked.stream is wanted, lambda _: words, weight=BROAD)
 
 
 def _turn(wanted: int) -> Condition:

@@ -46,18 +46,25 @@ def _listed(given: Any) -> Any:
 
 
 def _text_match(given: Any) -> Any:
+    if isinstance(given, (bool, int, float)):
+        raise ValueError(f"must be text, or a mapping with equals, contains or matches; put {given} in quotes")
     return {"contains": given} if isinstance(given, str) else given
 
 
-def _named(key: str) -> BeforeValidator:
-    """A bare word or number where an object may stand: `reply: Hello`, `fault: 503`, `fault: hang`."""
+def _reply(given: Any) -> Any:
+    """`reply: Hello`."""
+    if isinstance(given, (bool, int, float)):
+        raise ValueError(f"must be text, or a mapping such as text: Hello; put {given} in quotes")
+    return {"text": given} if isinstance(given, str) else given
 
-    def widen(given: Any) -> Any:
-        if isinstance(given, int) and not isinstance(given, bool) and key == "kind":
-            return {"kind": "status", "status": given}
-        return {key: given} if isinstance(given, str) else given
 
-    return BeforeValidator(widen)
+def _fault(given: Any) -> Any:
+    """`fault: 503`, `fault: hang`; of a mapping with a status, the kind goes without saying."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return {"kind": "status", "status": given}
+    if isinstance(given, dict) and "status" in given and "kind" not in given:
+        return {"kind": "status", **given}
+    return {"kind": given} if isinstance(given, str) else given
 
 
 Duration = Annotated[
@@ -66,6 +73,8 @@ Duration = Annotated[
     Field(ge=0, le=86_400, allow_inf_nan=False),
 ]
 Count = Annotated[int, Field(ge=1, strict=True)]
+BareKind = Literal["hang", "drop", "cut", "malformed"]
+BareStatus = Annotated[int, Field(ge=400, le=599)]
 
 
 class _Part(BaseModel):
@@ -75,8 +84,8 @@ class _Part(BaseModel):
 class TextMatch(_Part):
     """What a text must be: all that is given must hold. A bare string means `contains`. Letter case counts."""
 
-    equals: str | None = None
-    contains: str | None = None
+    equals: str | None = Field(default=None, description="All of the text.")
+    contains: str | None = Field(default=None, description="Anywhere in the text.")
     matches: str | None = Field(default=None, description="A regular expression, searched for anywhere in the text.")
 
     @model_validator(mode="after")
@@ -113,7 +122,7 @@ class When(_Part):
         description="The last message is a tool's result, and this is the tool's name or in the result's text.",
     )
     header: dict[str, Text] | None = Field(default=None, description="Headers of the upstream request, by name.")
-    stream: bool | None = None
+    stream: bool | None = Field(default=None, description="Whether a stream is asked for.")
     turn: Count | None = Field(
         default=None, description="The turn of the conversation: 1 + the assistant's messages so far."
     )
@@ -123,15 +132,19 @@ class When(_Part):
 class ToolCall(_Part):
     """A call of a tool. Without `arguments`, they are an instance of the schema that the client offered."""
 
-    name: str = Field(min_length=1)
-    arguments: dict[str, Any] | None = None
+    name: str = Field(min_length=1, description="The tool's.")
+    arguments: dict[str, Any] | None = Field(
+        default=None, description="Left out, an instance of the schema that was offered."
+    )
 
 
 class Timing(_Part):
     """When a reply's parts are sent. A reply in one piece is sent when its last token would be."""
 
     first_token: Duration = Field(default=0.0, description="Until the first token.")
-    tokens_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tokens_per_second: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="After the first; left out, all at once."
+    )
     jitter: float = Field(default=0.0, ge=0, le=1, description="Each wait varies by up to this share of it.")
     seed: int = Field(default=0, description="Equal seeds vary equally.")
 
@@ -142,10 +155,10 @@ class Reply(_Part):
     `text` with `tool_calls` gives both; `json` is sent as text. A request's own `max_tokens` and `stop` hold.
     """
 
-    text: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    text: str | None = Field(default=None, description="What the assistant says.")
+    tool_calls: list[ToolCall] | None = Field(default=None, description="The tools that it calls, side by side.")
     json_: Any = Field(default=None, alias="json", description="A value sent as JSON text.")
-    refusal: str | None = None
+    refusal: str | None = Field(default=None, description="Says this in refusing to answer.")
     finish_reason: FinishReason | None = Field(
         default=None, description="Instead of the one that follows from the reply."
     )
@@ -155,7 +168,7 @@ class Reply(_Part):
     prompt_tokens: int | None = Field(
         default=None, ge=0, strict=True, description="Instead of the request's own count."
     )
-    timing: Timing | None = None
+    timing: Timing | None = Field(default=None, description="When its parts are sent; left out, at once.")
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> Self:
@@ -175,22 +188,24 @@ class Fault(_Part):
     what does not parse. `rate_limit`: lets `requests` through in each window of `per`, then 429 until it ends.
     """
 
-    kind: FaultKind
-    status: int | None = Field(default=None, ge=400, le=599, strict=True)
+    kind: FaultKind = Field(default="status", description="What goes wrong; may be left out where `status` is given.")
+    status: int | None = Field(default=None, ge=400, le=599, strict=True, description="HTTP's.")
     message: str | None = Field(default=None, description="Instead of the provider's usual words.")
-    retry_after: Duration | None = None
-    seconds: Duration | None = None
+    retry_after: Duration | None = Field(default=None, description="The header Retry-After.")
+    seconds: Duration | None = Field(default=None, description="How long a delay is.")
     after_chunks: int | None = Field(
         default=None,
         ge=0,
         strict=True,
-        description="Strikes a stream after so many events: 0 after the headers, left out before them.",
+        description="Strikes a stream after so many events; 0: after its headers. Left out, before (cut: after one).",
     )
-    requests: Count | None = None
+    requests: Count | None = Field(default=None, description="How many a rate limit lets through in each window.")
     per: Duration | None = Field(default=None, description="A rate limit's window; left out, a minute.")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
+        if "kind" not in self.model_fields_set:
+            raise ValueError(f"give its kind, one of {', '.join(FAULT_FIELDS)}")
         allowed = FAULT_FIELDS[self.kind]
         for name in sorted(self.model_fields_set - {"kind", *allowed}):
             if getattr(self, name) is not None:
@@ -207,8 +222,8 @@ class Fault(_Part):
 class Flapping(_Part):
     """In force for `down`, then out of force for `up`, and so on, beginning with `down` when it comes into force."""
 
-    down: Duration
-    up: Duration
+    down: Duration = Field(description="How long it is in force each time.")
+    up: Duration = Field(description="How long it is out of force each time.")
 
     @model_validator(mode="after")
     def _takes_time(self) -> Self:
@@ -221,9 +236,13 @@ class Rule(_Part):
     """One rule: `when` it is asked, `reply` or `fault`."""
 
     name: str | None = Field(default=None, description="For the journal and for messages; else the rule's number.")
-    when: When = When()
-    reply: Annotated[Reply, _named("text")] | None = None
-    fault: Annotated[Fault, _named("kind")] | None = None
+    when: When = Field(default=When(), description="Which requests it is for; left out, all.")
+    reply: Annotated[Reply, BeforeValidator(_reply, json_schema_input_type=Reply | str)] | None = Field(
+        default=None, description="What to answer; bare text is its `text`."
+    )
+    fault: Annotated[Fault, BeforeValidator(_fault, json_schema_input_type=Fault | BareKind | BareStatus)] | None = (
+        Field(default=None, description="What goes wrong; a bare word is its `kind`, a bare number its `status`.")
+    )
     times: Count | None = Field(default=None, description="How often it is used; then it is passed over.")
     for_: Duration | None = Field(
         default=None,
@@ -231,10 +250,10 @@ class Rule(_Part):
         description="How long it is in force, from when it is set, or from when `after` is over.",
     )
     after: Duration | None = Field(default=None, description="How long from when it is set until it is in force.")
-    flapping: Flapping | None = None
+    flapping: Flapping | None = Field(default=None, description="In and out of force by turns.")
     probability: float | None = Field(default=None, ge=0, le=1, description="Takes this share of what fits; see seed.")
     seed: int = Field(default=0, description="Equal seeds let `probability` take the same ones of a sequence of calls.")
-    priority: int = 0
+    priority: int = Field(default=0, description="The highest is looked at first; among equals, the one given first.")
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Self:
@@ -247,6 +266,6 @@ class Script(_Part):
     """A scope's script. `strict`: a request that no rule takes is an error. `inherit`: after its own rules, those of
     the scope `default` are looked at."""
 
-    strict: bool = False
-    inherit: bool = True
-    rules: list[Rule] = []
+    strict: bool = Field(default=False, description="A request that no rule takes is an error.")
+    inherit: bool = Field(default=True, description="The rules of the scope `default` are looked at after its own.")
+    rules: list[Rule] = Field(default=[], description="Looked at in order; the first that fits takes the request.")

@@ -208,6 +208,11 @@ def test_a_cassette_reads_as_a_person_would_write_it() -> None:
     )
 
 
+def test_a_text_that_looks_like_a_number_puts_no_others_in_quotes() -> None:
+    lines = exchange_text(exchange({"odd": "1e5", "plain": "text"})).splitlines()
+    assert [line.strip() for line in lines if "odd" in line or "plain" in line] == ["odd: '1e5'", "plain: text"]
+
+
 def test_other_yaml_readers_read_the_same() -> None:
     """PyYAML's own loader reads YAML 1.1, where `on` is true and 1e-05 a text."""
     value = {"texts": [text for text in ODD_TEXTS if text != "="], "numbers": [1e-05, 1e22, 5, 0.1]}

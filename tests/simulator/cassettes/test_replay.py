@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,16 +66,16 @@ def test_a_miss_names_the_nearest_exchange_and_what_differs(replaying: Double) -
     put(
         replaying,
         exchange({"model": "claude-opus-4-5-20251101", "messages": []}, api="messages"),
-        exchange(chat("What is the capital of France?", temperature=0.7)),
         exchange(chat("How are you?", temperature=0.7)),
+        exchange(chat("What is the capital of France?", temperature=0.7)),
         file="demo.yaml",
     )
     assert missed(ask(replaying, chat("What is the capital of Norway?", temperature=1))) == (
-        "no exchange of demo.yaml has this request; the nearest is number 2 of 3: messages.0.content is "
+        "no exchange of demo.yaml has this request; the nearest is number 3 of 3: messages.0.content is "
         '"What is the capital of Norway?", recorded: "What is the capital of France?"; temperature is 1, recorded: 0.7'
     )
     long = missed(ask(replaying, {"model": "gpt-4o", "messages": [], "tools": ["x" * 1000] * 5, "seed": 1, "n": 2}))
-    assert "and 6 more" in long
+    assert "and 2 more" in long
     assert len(long) < 500
     assert played(replaying) == [0, 0, 0]
     (first, *_) = replaying.journal()
@@ -198,7 +200,7 @@ def test_a_bad_cassette_is_refused_with_its_lines_and_the_one_before_stays(repla
 @pytest.mark.parametrize("kind", ["dropped", "unreachable"])
 def test_a_failure_is_a_dropped_connection_again(kind: Any, replaying: Double) -> None:
     put(replaying, exchange(chat(), response=None, failure=Failure(kind=kind)))
-    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+    with pytest.raises(httpx.ReadError):  # a reset, no mere end
         ask(replaying, chat())
 
 
@@ -239,8 +241,6 @@ def test_a_simulator_may_begin_with_a_cassette(tmp_path: Path) -> None:
 
 
 def test_others_are_answered_while_a_large_cassette_is_read(replaying: Double) -> None:
-    import threading
-
     large = cassette(*[exchange(chat(f"question {number}", seed=number)) for number in range(3000)])
     over = threading.Event()
 
@@ -251,11 +251,12 @@ def test_others_are_answered_while_a_large_cassette_is_read(replaying: Double) -
         over.set()
 
     thread = threading.Thread(target=load)
+    began, longest = time.monotonic(), 0.0
     thread.start()
-    answered = 0
     while not over.is_set():
+        asked = time.monotonic()
         assert ask(replaying, chat(), scope="other").status_code in (200, 400)
-        answered += 1
+        longest = max(longest, time.monotonic() - asked)
     thread.join()
-    assert answered > 3
+    assert longest < (time.monotonic() - began) / 2, "one request waited for all of it"
     assert ask(replaying, chat("question 2999", seed=2999)).status_code == 200

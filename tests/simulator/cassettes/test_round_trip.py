@@ -106,6 +106,14 @@ def chat_stream(sdk: Sdks, text: str, **options: Any) -> Any:
     return [chunk.model_dump() for chunk in stream]
 
 
+def response(sdk: Sdks, text: str, **options: Any) -> Any:
+    return sdk.openai.responses.create(model="gpt-4o", input=text, **options).model_dump()
+
+
+def response_stream(sdk: Sdks, text: str) -> Any:
+    return [event.model_dump() for event in sdk.openai.responses.create(model="gpt-4o", input=text, stream=True)]
+
+
 def message(sdk: Sdks, text: str, **options: Any) -> Any:
     return sdk.anthropic.messages.create(
         model="claude-opus-4-5-20251101", max_tokens=100, messages=[{"role": "user", "content": text}], **options
@@ -144,6 +152,9 @@ CALLS: dict[str, Callable[[Sdks], Any]] = {
     "OpenAI cut": lambda sdk: chat_stream(sdk, "break off"),
     "OpenAI half a body": lambda sdk: chat(sdk, "half"),
     "OpenAI dropped": lambda sdk: chat(sdk, "hang up"),
+    "OpenAI response": lambda sdk: response(sdk, "Hello"),
+    "OpenAI response stream": lambda sdk: response_stream(sdk, "Hello"),
+    "OpenAI response 429": lambda sdk: response(sdk, "too much"),
     "Anthropic": lambda sdk: message(sdk, "Hello"),
     "Anthropic tools": lambda sdk: message(sdk, "Weather?", tools=[{"name": "weather", "input_schema": PARAMETERS}]),
     "Anthropic stream": lambda sdk: message_stream(sdk, "Hello"),
@@ -228,7 +239,7 @@ def load(double: Double, recording: Recording, scope: str = "default", **options
 def test_each_call_is_in_the_file_once_and_in_its_order(recorded: Recording) -> None:
     assert len(recorded.exchanges) == len(CALLS) + len(raw_requests())
     assert [one.at for one in recorded.exchanges] == sorted(one.at for one in recorded.exchanges)
-    assert [one.provider for one in recorded.exchanges[: len(CALLS)]] == ["openai"] * 9 + ["anthropic"] * 6 + [
+    assert [one.provider for one in recorded.exchanges[: len(CALLS)]] == ["openai"] * 12 + ["anthropic"] * 6 + [
         "google"
     ] * 5
 
@@ -269,6 +280,8 @@ def test_the_recorded_outcomes_are_what_they_should_be(recorded: Recording) -> N
     assert found["OpenAI 429"][3] == "7"
     assert "incomplete" in found["OpenAI cut"][2]
     assert found["OpenAI dropped"][0] is openai.APIConnectionError
+    assert found["OpenAI response"]["output"][0]["content"][0]["text"] == RULES[-1]["reply"]
+    assert found["OpenAI response stream"][-1]["type"] == "response.completed"
     assert found["Anthropic tools"]["content"][-1]["input"] == {"city": "Bodø"}
     assert found["Anthropic 429"][0] is anthropic.RateLimitError
     assert "incomplete" in found["Anthropic cut"][2]

@@ -18,7 +18,7 @@ KEY = "sk-" + "proj-Zk3/x+9Qw7Er5Ty1"
         (b"x-goog-api-key", b"%b"),
         (b"api-key", b"%b"),
         (b"cookie", b"theme=dark; session=%b"),
-        (b"set-cookie", b"__cf_bm=%b; path=/; domain=.api.openai.com; HttpOnly"),
+        (b"set-cookie", b"__cf_bm=%b; path=/; domain=api.openai.com; HttpOnly"),
         (b"openai-organization", b"%b"),
         (b"openai-project", b"%b"),
         (b"anthropic-organization-id", b"%b"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from pathlib import Path
 
 import pytest
 
-from proxy.simulator.cassettes.dump import HEADING
+from proxy.simulator.cassettes.dump import HEADING, exchange_text
 from proxy.simulator.cassettes.load import CassetteError, read_file
 from proxy.simulator.cassettes.tape import Tape, TapeError
 from tests.simulator.cassettes.exchanges import chat, exchange
+
+END = b"json: {}\n"
 
 
 def texts(file: Path) -> list[str]:
@@ -51,6 +54,37 @@ def test_what_is_in_the_file_stays_comments_included(tmp_path: Path) -> None:
     tape.close()
     assert file.read_text().startswith(before)
     assert texts(file) == ["first", "second"]
+
+
+def test_blank_lines_at_the_end_are_part_of_what_is_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(HEADING + exchange_text(exchange(chat(), b"cut here")).replace("cut here", "|+\n        a\n\n"))
+    tape = Tape(file)
+    tape.add(1, exchange(chat("second")))
+    tape.close()
+    first, _ = read_file(file).all
+    assert first.response is not None
+    assert first.response.text == "a\n\n\n"
+
+
+def test_whoever_reads_the_file_meanwhile_finds_it_whole(tmp_path: Path) -> None:
+    file, over, problems = tmp_path / "a.yaml", threading.Event(), []
+    tape = Tape(file)
+
+    def look() -> None:
+        while not over.is_set():
+            raw = file.read_bytes()
+            if not raw.startswith(HEADING.encode()) or not raw.endswith(b"\n") or raw.count(b"- at:") != raw.count(END):
+                problems.append(raw[-100:])
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for number in range(40):
+        tape.add(number, exchange(chat("x" * 200_000, end="of it")))
+    over.set()
+    reader.join()
+    tape.close()
+    assert problems == []
 
 
 @pytest.mark.parametrize(
@@ -111,6 +145,23 @@ def test_a_second_recorder_is_refused_until_the_first_is_closed(tmp_path: Path) 
     first.close()
     Tape(tmp_path / "link.yaml").close()
     assert (tmp_path / "link.yaml").is_symlink()
+
+
+def test_a_lock_that_was_taken_away_on_the_way_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder ends between our opening of its lock file and our locking it."""
+    first = Tape(tmp_path / "a.yaml")
+    lock = fcntl.flock
+
+    def after_the_first_has_closed(handle: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        first.close()
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", after_the_first_has_closed)
+    second = Tape(tmp_path / "a.yaml")
+    with pytest.raises(TapeError):
+        Tape(tmp_path / "a.yaml")
+    second.close()
 
 
 def test_of_many_recorders_at_once_one_gets_the_file(tmp_path: Path) -> None:

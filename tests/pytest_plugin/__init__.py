@@ -1,0 +1,1 @@
+"""The plugin, used in small projects that pytest's own `pytester` makes."""
