@@ -118,9 +118,8 @@ def a_bare_server(folder: Path, like: str) -> Iterator[str]:
         answers[name] = (answer.headers["content-type"], answer.text)
     (folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
     port = free_port()
-    with serving(
-        [sys.executable, str(HERE / "bare.py"), str(port), str(folder / "answers.json")], port, "/", post=True
-    ):
+    command = [sys.executable, str(HERE / "bare.py"), str(port), str(folder / "answers.json")]
+    with serving(command, port, "/", method="POST"):
         yield f"http://127.0.0.1:{port}"
 
 
