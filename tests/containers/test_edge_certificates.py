@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import httpx
@@ -17,7 +18,7 @@ from tests.conftest import until
 from tests.containers.edge import DOMAIN, Edge
 
 
-class Asking:
+class Asking(ABC):
     """Clients in threads of their own until the end: `answered` requests, and what went wrong."""
 
     def __init__(self, edge: Edge) -> None:
@@ -27,8 +28,9 @@ class Asking:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
+    @abstractmethod
     def ask(self) -> Iterator[None]:
-        raise NotImplementedError
+        """One request after the other, yielding at each that was answered as it should be."""
 
     def _run(self) -> None:
         try:
