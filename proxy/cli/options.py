@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+PORT = click.IntRange(1, 65535)
 NOT_RUNNING = 3  # exit code of commands that need a running service, as systemctl status has it
 
 
@@ -52,6 +53,34 @@ def env_file_option(command: F) -> F:
         show_default=".env",
         help="File of secrets and provider keys; made on first start.",
     )(command)
+
+
+def mode_options(command: F) -> F:
+    mode = click.option(
+        "--mode",
+        type=click.Choice(["auto", "double", "live"]),
+        default="auto",
+        show_default=True,
+        help="double: providers are simulated; live: real ones; auto: double when no provider key is set.",
+    )
+    without = click.option(
+        "--without", multiple=True, metavar="PROVIDER", help="Leave a provider's models out (may be repeated)."
+    )
+    return mode(without(command))
+
+
+def compose_options(command: F) -> F:
+    """How the containers are laid out."""
+    options = (
+        click.option("--edge", is_flag=True, help="Behind the edge, which alone is published: HTTPS and its limits."),
+        click.option("--domain", metavar="NAME", help="Public name, to be certified.  [default: as in proxy.yaml]"),
+        click.option("--email", metavar="ADDRESS", help="Where Let's Encrypt writes to.  [default: as in proxy.yaml]"),
+        click.option("--http-port", type=PORT, default=80, show_default=True, help="Of the edge."),
+        click.option("--https-port", type=PORT, default=443, show_default=True, help="Of the edge."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def deployment_options(command: F) -> F:
