@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from proxy import secrets
 from proxy.catalog import project_root
 from proxy.stack.state import Run, StateDir
 
@@ -104,28 +102,14 @@ def require_run(state: StateDir) -> Run:
     return run
 
 
-def running_target(state: StateDir) -> tuple[str, str] | None:
-    """(URL, master key) of the service that runs on this state folder, or None."""
-    run = state.read_run()
-    if run is None:
-        return None
-    values = secrets.merge_environment(secrets.read_env_file(Path(run.env_file)))
-    return run.url, values.get(secrets.MASTER_KEY, os.environ.get(secrets.MASTER_KEY, ""))
-
-
 def target_of(url: str | None, key: str | None, state: StateDir) -> Target:
     """The deployment that the options name, or the one running here; ends the command where there is none."""
     from proxy.checks import Target
+    from proxy.stack import reach
 
     run = state.read_run()
     if run is not None and (url is None or url.rstrip("/") == run.url):
-        values = secrets.merge_environment(secrets.read_env_file(Path(run.env_file)))
-        return Target(
-            url=run.url,
-            key=key or values[secrets.MASTER_KEY],
-            simulator_url=run.simulator_url,
-            control_key=values.get(secrets.CONTROL_KEY) if run.simulator_url else None,
-        )
+        return reach.target(run, state, key)
     if url is None:
         click.echo(
             "litellm-local is not running here. Start it (litellm-local up), or name a deployment: --url", err=True

@@ -23,7 +23,7 @@ from proxy.stack.files import write_files
 from proxy.stack.mode import Asked, ModeChoice, check_master_key, choose_mode, without_providers
 
 PROJECT = "LITELLM_LOCAL_PROJECT"
-COMPOSE_ENV = "compose.env"
+COMPOSE_ENV, DATABASE_ENV = "compose.env", "database.env"
 # Variables of docker-compose.yml that an operator sets: kept in compose.env, so that later commands find the same.
 OPERATORS = re.compile(r"LITELLM_LOCAL_([A-Z]+_IMAGE|TARGET|EDGE_HOST|ACME_SERVER|CERTBOT_SECONDS|PROMETHEUS_PORT)")
 
@@ -132,7 +132,7 @@ def make_plan(options: ComposeOptions) -> ComposePlan:
         https_port=options.https_port,
     )
     environment = {**values, **os.environ}
-    project = environment.get(PROJECT) or project_name(root)
+    project = project_of(root, environment)
     wanted = {
         "double": choice.mode == "double",
         "edge": options.edge,
@@ -145,16 +145,23 @@ def make_plan(options: ComposeOptions) -> ComposePlan:
         "LITELLM_LOCAL_PORT": options.port or catalog.gateway.port,
         "COMPOSE_PROFILES": ",".join(name for name, is_wanted in wanted.items() if is_wanted) or None,
         **(edge_variables(catalog, http_port=options.http_port, https_port=options.https_port) if options.edge else {}),
-        **{name: value for name, value in sorted(environment.items()) if value and OPERATORS.fullmatch(name)},
+        **operators_variables(environment),
     }
     return ComposePlan(options, catalog, values, choice, project, files, variables)
 
 
-def project_name(root: Path) -> str:
-    """The Compose project of a state folder: `litellm-local` for the checkout's own, else one of its own."""
+def project_of(root: Path, environment: Mapping[str, str]) -> str:
+    """The Compose project of a state folder: as LITELLM_LOCAL_PROJECT says; else `litellm-local` for the checkout's
+    own, and a name of its own for any other."""
+    if given := environment.get(PROJECT):
+        return given
     if root == project_root() / ".litellm-local":
         return "litellm-local"
     return "litellm-local-" + hashlib.sha256(str(root).encode()).hexdigest()[:8]
+
+
+def operators_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in sorted(environment.items()) if value and OPERATORS.fullmatch(name)}
 
 
 def with_edge(catalog: Catalog, domain: str | None, email: str | None) -> Catalog:

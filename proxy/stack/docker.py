@@ -30,6 +30,7 @@ PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 NUMBER_LABEL = "com.docker.compose.container-number"
 INSTALL = "https://docs.docker.com/engine/install/"
+ENV_FILE_LABEL = "com.docker.compose.project.environment_file"
 KEPT_LINES = 25
 
 
@@ -65,6 +66,13 @@ class Container:
     out_of_memory: bool
     error: str  # why it could not be started
     pid: int
+    published: frozenset[int]  # ports of this machine
+    env_file: str  # that its project was started with
+
+    @property
+    def label(self) -> str:
+        """`gateway`, `gateway-2`: the service, with the number from the second on."""
+        return self.service if self.number == 1 else f"{self.service}-{self.number}"
 
     @property
     def is_up(self) -> bool:
@@ -123,6 +131,12 @@ class Engine:
         with _answers():
             return bool(self.client.images.list(name=name))
 
+    def image_label(self, name: str, label: str) -> str | None:
+        """A label of an image that the engine has; None where it has neither."""
+        with _answers():
+            found = self.client.images.list(name=name)
+        return found[0].labels.get(label) if found else None
+
     def volumes(self, project: str) -> list[str]:
         """Names of a project's volumes."""
         with _answers():
@@ -168,17 +182,20 @@ def why_unreachable(host: str, error: Exception) -> str:
     """What keeps us from the engine at `host`, in words, and what to do about it."""
     text = str(error)
     where = f"DOCKER_HOST={host}" if os.environ.get("DOCKER_HOST") else host
-    by_variable = bool(os.environ.get("DOCKER_HOST"))
-    check = " Is DOCKER_HOST right? Unset it for the engine of this machine." if by_variable else ""
+    start = (
+        "Is DOCKER_HOST right? Unset it for the engine of this machine."
+        if os.environ.get("DOCKER_HOST")
+        else "Start it: sudo systemctl start docker (or Docker Desktop)."
+    )
     if "PermissionError" in text or "Permission denied" in text:
         return (
             f"this user may not use the Docker engine ({where}: permission denied). "
             "Run: sudo usermod -aG docker $USER, then log in again; or use sudo."
         )
     if "FileNotFoundError" in text or "Connection refused" in text or "ConnectionRefusedError" in text:
-        return f"no Docker engine answers at {where}. Start it: sudo systemctl start docker (or Docker Desktop).{check}"
+        return f"no Docker engine answers at {where}. {start}"
     first = text.splitlines()[0][:300] if text else type(error).__name__
-    return f"the Docker engine at {where} cannot be reached: {first}.{check}"
+    return f"the Docker engine at {where} cannot be reached: {first}. {start}"
 
 
 def _client(host: str, timeout: float) -> Any:
@@ -200,6 +217,7 @@ def _container(attributes: Mapping[str, Any]) -> Container:
     log = health.get("Log") or []
     ended = state["Status"] in ("exited", "dead", "restarting")
     number = labels.get(NUMBER_LABEL, "1")
+    bound = [one for some in (attributes["NetworkSettings"].get("Ports") or {}).values() for one in some or ()]
     return Container(
         id=attributes["Id"],
         name=attributes["Name"].lstrip("/"),
@@ -214,6 +232,8 @@ def _container(attributes: Mapping[str, Any]) -> Container:
         out_of_memory=bool(state.get("OOMKilled")),
         error=str(state.get("Error") or ""),
         pid=int(state.get("Pid") or 0),
+        published=frozenset(int(one["HostPort"]) for one in bound if one.get("HostPort")),
+        env_file=str(labels.get(ENV_FILE_LABEL, "")),
     )
 
 
@@ -342,7 +362,8 @@ HINTS = (
     ),
     (r"no space left on device", "The disk is full. Free some: docker system df, docker image prune."),
     (
-        r"pull access denied|manifest unknown|failed to resolve source metadata|error pulling image|no such image|"
+        r"pull access denied|manifest unknown|failed to resolve source metadata|failed to do request: Head|"
+        r"error pulling image|no such image|"
         r"Error response from daemon: Get \"https?://|repository .* not found|not found: manifest",
         "An image cannot be had. Is its registry reachable? Other images can be named by the variables "
         "LITELLM_LOCAL_*_IMAGE of docker-compose.yml (LITELLM_LOCAL_POSTGRES_IMAGE, LITELLM_LOCAL_PYTHON_IMAGE, …).",
