@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -54,12 +55,12 @@ def states(run: Run) -> dict[str, dict[str, Any]]:
     from proxy.stack.docker import Engine
 
     engine = Engine.connect()
-    found = {}
-    for one in engine.containers(run.project or ""):
-        if one.state == "exited" and one.exit_code == 0:
-            continue  # done, as the migration is
-        memory = engine.memory(one) if one.state == "running" else None
-        found[one.label] = {
+    # What is done, as the migration is, is not shown.
+    shown = [one for one in engine.containers(run.project or "") if (one.state, one.exit_code) != ("exited", 0)]
+    with ThreadPoolExecutor(8) as pool:  # the engine takes a second for each
+        memories = list(pool.map(engine.memory, shown))
+    return {
+        one.label: {
             "running": one.state == "running",
             "state": (one.health or one.state) if one.state == "running" else one.state,
             "pid": one.pid,
@@ -67,7 +68,8 @@ def states(run: Run) -> dict[str, dict[str, Any]]:
             "restarts": one.restarts,
             "container": one.name,
         }
-    return found
+        for one, memory in zip(shown, memories, strict=True)
+    }
 
 
 def show_logs(run: Run, state: StateDir, service: str | None, *, follow: bool, lines: int) -> None:

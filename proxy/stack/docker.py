@@ -225,7 +225,8 @@ def _container(attributes: Mapping[str, Any]) -> Container:
         number=int(number) if number.isdigit() else 1,
         image=attributes["Config"]["Image"],
         state=state["Status"],
-        health=health.get("Status") if health.get("Status") != "none" else None,
+        # Docker leaves a check's last word on one that has ended.
+        health=health.get("Status") if state["Status"] == "running" and health.get("Status") != "none" else None,
         probe=str(log[-1].get("Output", "")).strip() if log else "",
         restarts=int(attributes.get("RestartCount", 0)),
         exit_code=int(state["ExitCode"]) if ended else None,
