@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
+import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,6 +31,9 @@ LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""
 
 READING_SECONDS = 0.5  # for a busy client to read the last chunk of a stream before it is cut
+
+
+IDS = random.Random()  # noqa: S311 - they only have to differ
 
 
 class ClientGone(Exception):
@@ -74,7 +77,7 @@ class Exchange:
         self.provider = provider
         self.entry = entry
         self.began = time.perf_counter()
-        self.call = Call(headers or dict(request.headers), request.query, b"", os.urandom(16).hex())
+        self.call = Call(headers or dict(request.headers), request.query, b"", f"{IDS.getrandbits(128):032x}")
         self.connection: Connection = request.connection
 
     # -- reading -----------------------------------------------------------------------------------------

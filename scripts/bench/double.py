@@ -21,16 +21,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
-from load import LoadError, Round, post
+from load import NUMBER, LoadError, Round, post
 
 from proxy.database.engine import node_binary
 from proxy.stack.ports import free_port
 
 HERE = Path(__file__).parent
 TEXT = "The answer to the second question follows from the first. " * 4
-BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "What follows from the first?"}]}
+QUESTION = "What follows from the first?"
+OTHER = f"What follows from number {NUMBER}?"
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": QUESTION}]}
 KEY = {"Authorization": "Bearer any"}
 CHARACTERS_PER_CHUNK = 5  # about what a token is, the size of the simulator's chunks
 
@@ -46,8 +49,9 @@ def main() -> int:
         with ExitStack() as running:
             servers = start_all(running)
             measured = {
-                kind: measure(servers, {**BODY, "stream": streams}, options)
-                for kind, streams in (("in one piece", False), ("streaming", True))
+                f"{how}, {which}": measure(servers, {**BODY, **asked(text), "stream": streams}, options)
+                for how, streams in (("in one piece", False), ("streaming", True))
+                for which, text in (("the same request", QUESTION), ("each with a text of its own", OTHER))
             }
     except (LoadError, RuntimeError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -62,6 +66,10 @@ def main() -> int:
 
 Servers = dict[str, tuple[str, dict[str, str]]]
 """name -> address of the chat completions, headers."""
+
+
+def asked(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
 
 
 def start_all(running: ExitStack) -> Servers:

@@ -11,10 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+NUMBER = "<number>"
+"""In a body: another number in each request."""
+
 SCRIPT = """
 wrk.method = "POST"
 wrk.body = %s
 for name, value in pairs(%s) do wrk.headers[name] = value end
+local before, after = wrk.body:match("^(.-)<number>(.*)$")
+if before then
+    local number = 0
+    request = function()
+        number = number + 1
+        return wrk.format(nil, nil, nil, before .. number .. after)
+    end
+end
 function done(summary, latency)
     local e = summary.errors
     io.write(string.format("RESULT %%d %%d %%d %%f %%f\\n", summary.requests, summary.duration,
@@ -37,7 +48,10 @@ class Round:
 
 
 def post(url: str, body: object, headers: Mapping[str, str], *, connections: int, seconds: int) -> Round:
-    """Posts `body` as JSON as fast as answers come. Raises LoadError; any answer but 2xx is an error."""
+    """Posts `body` as JSON as fast as answers come; for the first NUMBER in it, a number is counted up.
+
+    Raises LoadError; any answer but 2xx is an error.
+    """
     if shutil.which("wrk") is None:
         raise LoadError("wrk, the load client, is not on PATH: apt install wrk, or brew install wrk")
     sent = {"content-type": "application/json", **headers}
