@@ -114,7 +114,7 @@ class Foreground:
     def text(self) -> str:
         return self._log.read_text(encoding="utf-8")
 
-    def until(self, text: str, seconds: float = 180) -> None:
+    def until(self, text: str, seconds: float = 400) -> None:
         until(text, lambda: text in self.text or self.process.poll() is not None, seconds)
         assert text in self.text, self.text
 
