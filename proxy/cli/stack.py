@@ -71,12 +71,20 @@ def _stop_launcher(state: StateDir) -> bool:
         launcher = psutil.Process(run.launcher_pid)
         launcher.send_signal(signal.SIGTERM)
         click.echo(f"Stopping (launcher pid {run.launcher_pid}) …", err=True)
-        try:
-            launcher.wait(timeout=60 if run.project is None else 120)  # containers are given longer
-        except psutil.TimeoutExpired:
+        if not _has_ended(launcher, 60 if run.project is None else 120):  # containers are given longer
             click.echo("The launcher does not stop; killing it.", err=True)
             launcher.kill()
-            launcher.wait(timeout=10)
+            _has_ended(launcher, 10)
+    return True
+
+
+def _has_ended(process: psutil.Process, seconds: float) -> bool:
+    """Whether it ends in time; one that only waits for its parent to take note has."""
+    deadline = time.monotonic() + seconds
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
     return True
 
 

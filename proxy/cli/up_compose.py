@@ -81,12 +81,12 @@ def _follow(stack: ComposeStack, steps: Steps, *, as_json: bool) -> None:
 
 @contextmanager
 def _signals_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the command in order, as Ctrl-C does."""
+    """SIGTERM and SIGHUP end the command in order, as Ctrl-C does, which does so in the background, too."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
