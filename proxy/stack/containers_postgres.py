@@ -23,7 +23,8 @@ from proxy.stack.state import StateDir
 
 FILE = "docker-compose.yml"
 VOLUME = "postgres"
-SETTINGS = {"PGDATABASE": "litellm", "PGOPTIONS": "-c role=litellm", "PGTZ": "UTC"}
+# The socket is where config/postgres/postgresql.conf has it, whatever the image's own default.
+SETTINGS = {"PGHOST": "/var/run/postgresql", "PGDATABASE": "litellm", "PGOPTIONS": "-c role=litellm", "PGTZ": "UTC"}
 
 
 def project_name(state: StateDir, env_file: Path) -> str:
