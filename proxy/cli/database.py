@@ -40,6 +40,11 @@ class Place:
             return f"the database of the containers of {project_name(self.state, self.env_file)}"
         return masked_url(self.kind)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of the user's own, that is none of ours."""
+        return self.kind not in (EMBEDDED, COMPOSE)
+
     def exists(self) -> bool:
         """Whether there is anything in it; of a database of one's own, that is taken for granted."""
         from proxy.stack import containers_postgres

@@ -26,7 +26,7 @@ from psycopg import sql
 from proxy import __version__
 from proxy.database.errors import DatabaseError
 from proxy.database.migrations import load_migrations
-from proxy.database.servers import Database, Server, end, last_error, opened
+from proxy.database.servers import Database, Server, check_alone, end, last_error, opened
 
 FORMAT = 1
 DUMP, MANIFEST = "database.dump", "manifest.json"
@@ -89,7 +89,7 @@ def backup(database: Database, file: Path, tell: Tell, *, replace: bool = False)
         tables = tables_of(server)
         if LEDGER not in tables:
             raise BackupError(f"{server.name} holds no database of LiteLLM's. Is it the right one?")
-        query = sql.SQL("SELECT migration_name FROM {} WHERE finished_at IS NOT NULL ORDER BY 1")
+        query = sql.SQL("SELECT migration_name FROM {} WHERE finished_at IS NOT NULL")
         applied = server.rows(query.format(sql.Identifier(server.schema, LEDGER)).as_string(None))
         with zipfile.ZipFile(raw, "w") as archive:
             size, digest = _dump(server, snapshot, archive, tell)
@@ -100,7 +100,7 @@ def backup(database: Database, file: Path, tell: Tell, *, replace: bool = False)
                 litellm=version("litellm"),
                 postgres=_value(server, "SELECT current_setting('server_version') AS value"),
                 schema=server.schema,
-                migrations=[row["migration_name"] for row in applied],
+                migrations=sorted(row["migration_name"] for row in applied),
                 tables=tables,
                 dump_bytes=size,
                 dump_sha256=digest,
@@ -162,13 +162,7 @@ def _check_fits(server: Server, file: Path, manifest: Manifest) -> None:
             f"{file} was made from PostgreSQL {manifest.postgres}; {server.name} is {here}, which cannot read what a "
             "newer one has written. Nothing was changed."
         )
-    others = _value(
-        server,
-        "SELECT count(*) AS value FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
-    )
-    if others:
-        raise BackupError(f"{others} other connections use {server.name}. Stop the gateways first, then run it again.")
+    check_alone(server)
 
 
 def _major(postgres: str) -> int:
@@ -230,9 +224,9 @@ def tables_of(server: Server) -> dict[str, Table]:
     """Rows and checksum of every table; the session is to be set by SESSION."""
     query = sql.SQL(
         "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE c.relkind = 'r' AND n.nspname = {} ORDER BY 1"
+        "WHERE c.relkind = 'r' AND n.nspname = {}"
     )
-    names = [row["name"] for row in server.rows(query.format(server.schema).as_string(None))]
+    names = sorted(row["name"] for row in server.rows(query.format(server.schema).as_string(None)))
     found = {}
     for name in names:
         (row,) = server.rows(sql.SQL(ROWS).format(sql.Identifier(server.schema, name)).as_string(None))

@@ -50,7 +50,9 @@ class Server(Protocol):
     def environment(self) -> Mapping[str, str] | None: ...
     def command(self, program: str, *arguments: str) -> list[str]: ...
     def execute(self, statement: str) -> None: ...
-    def rows(self, query: str) -> list[Row]: ...
+    def rows(self, query: str) -> list[Row]:
+        """Of a SELECT, in no order to rely on, or of a statement with RETURNING."""
+        ...
 
 
 @contextmanager
@@ -65,6 +67,18 @@ def opened(database: Database) -> Iterator[Server]:
         yield session
     finally:
         session.close()
+
+
+def check_alone(server: Server) -> None:
+    """Raises DatabaseError where anything else is connected to the database."""
+    (row,) = server.rows(
+        "SELECT count(*) AS others FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+    if row["others"]:
+        raise DatabaseError(
+            f"{row['others']} other connections use {server.name}. Stop the gateways first, then run it again."
+        )
 
 
 class _ByUrl:
@@ -115,7 +129,7 @@ class _Inside:
         self._ask(statement)
 
     def rows(self, query: str) -> list[Row]:
-        wrapped = f"SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM ({query}) q"  # noqa: S608 - not from outside
+        wrapped = f"WITH q AS ({query}) SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM q"  # noqa: S608 - ours
         return list(json.loads(self._ask(wrapped)))
 
     def _ask(self, text: str) -> str:

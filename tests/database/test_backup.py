@@ -257,7 +257,7 @@ def test_an_older_one_is_migrated_afterwards(url: str, new_database: Callable[[]
 
 
 def test_gateways_must_be_stopped_first(filled: str, written: tuple[Path, Manifest]) -> None:
-    with psycopg.connect(filled), pytest.raises(BackupError, match=r"1 other connections .* Stop the gateways"):
+    with psycopg.connect(filled), pytest.raises(DatabaseError, match=r"1 other connections .* Stop the gateways"):
         restore(filled, written[0], quiet)
 
 
