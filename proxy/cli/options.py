@@ -73,6 +73,9 @@ def compose_options(command: F) -> F:
         click.option("--edge", is_flag=True, help="Behind the edge, which alone is published: HTTPS and its limits."),
         click.option("--domain", metavar="NAME", help="Public name, to be certified.  [default: as in proxy.yaml]"),
         click.option("--email", metavar="ADDRESS", help="Where Let's Encrypt writes to.  [default: as in proxy.yaml]"),
+        click.option(
+            "--replicas", type=click.IntRange(1), default=1, show_default=True, help="Gateways, behind the edge."
+        ),
         click.option("--http-port", type=PORT, default=80, show_default=True, help="Of the edge."),
         click.option("--https-port", type=PORT, default=443, show_default=True, help="Of the edge."),
     )

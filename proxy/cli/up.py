@@ -137,7 +137,7 @@ def _up_embedded(state: StateDir, database: str | None, *, smoke: bool, as_json:
 
 
 EMBEDDED_ONLY = ("host", "record", "replay")
-COMPOSE_ONLY = ("edge", "domain", "email", "http_port", "https_port", "build", "pull")
+COMPOSE_ONLY = ("edge", "domain", "email", "replicas", "http_port", "https_port", "build", "pull")
 
 
 def _check_options(stack: str) -> None:

@@ -20,7 +20,7 @@ from proxy.stack.state import StateDir
 from proxy.stack.steps import Steps
 
 SMOKE_FAILED, INTERRUPTED = 1, 130
-LAYOUT = ("edge", "domain", "email", "http_port", "https_port", "mode", "without", "port")
+LAYOUT = ("edge", "domain", "email", "replicas", "http_port", "https_port", "mode", "without", "port")
 
 
 def up_compose(state: StateDir, database: str | None, *, smoke: bool, detach: bool, as_json: bool, **given: Any) -> int:

@@ -46,6 +46,7 @@ class ComposeOptions:
     edge: bool = False
     domain: str | None = None
     email: str | None = None
+    replicas: int = 1  # gateways
     http_port: int = 80
     https_port: int = 443
 
@@ -117,6 +118,8 @@ def make_plan(options: ComposeOptions) -> ComposePlan:
 
     if (options.domain or options.email) and not options.edge:
         raise OptionsError("--domain and --email are the edge's: give --edge, too.")
+    if options.replicas > 1 and not options.edge:
+        raise OptionsError("several gateways need something in front of them: give --edge, too, or --replicas 1.")
     catalog = with_edge(without_providers(load_catalog(options.config), options.without), options.domain, options.email)
     values = secrets.ensure_secrets(options.env_file)
     choice = choose_mode(options.mode, catalog, {**values, **os.environ})
@@ -137,12 +140,14 @@ def make_plan(options: ComposeOptions) -> ComposePlan:
         "double": choice.mode == "double",
         "edge": options.edge,
         "tls": options.edge and needs_certbot(catalog),
+        "scale": options.replicas > 1,
     }
     variables = {
         PROJECT: project,
         "LITELLM_LOCAL_STATE": root,
         "LITELLM_LOCAL_MODE": choice.mode,
         "LITELLM_LOCAL_PORT": options.port or catalog.gateway.port,
+        "LITELLM_LOCAL_REPLICAS": options.replicas if options.replicas > 1 else None,
         "COMPOSE_PROFILES": ",".join(name for name, is_wanted in wanted.items() if is_wanted) or None,
         **(edge_variables(catalog, http_port=options.http_port, https_port=options.https_port) if options.edge else {}),
         **operators_variables(environment),

@@ -16,6 +16,7 @@ from tests.conftest import until
 from tests.containers.engine import build_stand_ins, docker
 from tests.containers.launcher import IMAGE, Foreground, Launcher
 
+DOMAIN = "llm.example.test"
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -28,10 +29,11 @@ def image(images: None) -> str:
 
 @pytest.fixture(scope="module")
 def launched(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launcher, str]]:
-    """A stack that is up behind its edge, and what `up` said."""
-    launcher = Launcher(tmp_path_factory.mktemp("launched"))
+    """A stack that is up behind its edge, and what `up` said. It has a domain, and no authority answers."""
+    nobody = {"LITELLM_LOCAL_ACME_SERVER": "https://127.0.0.1:1/dir"}
+    launcher = Launcher(tmp_path_factory.mktemp("launched"), variables=nobody)
     try:
-        yield launcher, launcher.up(*launcher.edge, "--build")
+        yield launcher, launcher.up(*launcher.edge, "--domain", DOMAIN, "--build")
     finally:
         launcher.clean()
 
@@ -66,12 +68,13 @@ def asks(launcher: Launcher, url: str, key: str) -> int:
 
 def test_up_builds_starts_and_proves_through_tls(launched: tuple[Launcher, str]) -> None:
     launcher, said = launched
-    url = f"https://localhost:{launcher.https_port}"
+    url = f"https://{DOMAIN}:{launcher.https_port}"
     for step in ("Docker", "Images", "Containers", "Certificate", "Smoke checks"):
         assert f"✓ {step}" in said
     assert "gateway built" in said
     assert f"36 of 37 passed, {url}" in said
     assert f": {url}\n" in said
+    assert f"! No certificate for {DOMAIN} yet; certbot goes on trying" in said
     found = {service: one["NetworkSettings"]["Ports"] for service, one in launcher.project.inspect().items()}
     assert {service for service, ports in found.items() if any((ports or {}).values())} == {"edge"}
     assert docker("image", "inspect", "--format", '{{index .Config.Labels "litellm-local.source"}}', IMAGE).strip()
@@ -81,11 +84,12 @@ def test_status_tells_of_every_container(launched: tuple[Launcher, str]) -> None
     launcher, _ = launched
     status = launcher.json("status")
     assert (status["running"], status["ready"], status["stack"], status["mode"]) == (True, True, "compose", "double")
-    assert set(status["services"]) == {"edge", "gateway", "postgres", "simulator"}
+    states = {name: (service["state"], service["restarts"]) for name, service in status["services"].items()}
+    assert states.pop("certbot") == ("running", 0)
+    assert states == dict.fromkeys(("edge", "gateway", "postgres", "simulator"), ("healthy", 0))
     for service in status["services"].values():
-        assert (service["running"], service["state"], service["restarts"]) == (True, "healthy", 0)
         assert service["memory_mb"] > 0
-    assert f"ready  https://localhost:{launcher.https_port}" in launcher.succeed("status")
+    assert f"ready  https://{DOMAIN}:{launcher.https_port}" in launcher.succeed("status")
 
 
 def test_logs_of_one_container_and_of_all(launched: tuple[Launcher, str]) -> None:
@@ -94,7 +98,8 @@ def test_logs_of_one_container_and_of_all(launched: tuple[Launcher, str]) -> Non
     assert len(launcher.succeed("logs", "gateway", "-n", "3").splitlines()) == 3
     names = {line.partition(" ")[0] for line in launcher.succeed("logs", "-n", "2").splitlines()}
     assert {"gateway-1", "postgres-1", "edge-1"} <= names
-    assert "no container of certbot" in launcher.fail("logs", "certbot")
+    assert "no certificate; next try" in launcher.succeed("logs", "certbot")
+    assert "no container of valkey" in launcher.fail("logs", "valkey")
 
 
 def test_smoke_finds_it_and_trusts_it(launched: tuple[Launcher, str]) -> None:
@@ -102,20 +107,6 @@ def test_smoke_finds_it_and_trusts_it(launched: tuple[Launcher, str]) -> None:
     said = launcher.succeed("smoke")
     assert "✗" not in said
     assert "no control of the simulator from here" in said
-
-
-def test_env_leads_a_client_there(launched: tuple[Launcher, str]) -> None:
-    launcher, _ = launched
-    found = launcher.json("env")
-    context = ssl.create_default_context(cafile=found["LITELLM_LOCAL_CA"])
-    assert "PRIVATE KEY" not in Path(found["LITELLM_LOCAL_CA"]).read_text(encoding="ascii")
-    answer = httpx.get(
-        f"{found['OPENAI_BASE_URL']}/models",
-        headers={"Authorization": f"Bearer {found['OPENAI_API_KEY']}"},
-        verify=context,
-        trust_env=False,
-    )
-    assert answer.status_code == 200
 
 
 def test_the_other_stack_is_refused_on_its_folder(launched: tuple[Launcher, str]) -> None:
@@ -127,13 +118,13 @@ def test_the_other_stack_is_refused_on_its_folder(launched: tuple[Launcher, str]
 def test_a_second_up_changes_what_has_changed_and_down_keeps_the_data(launched: tuple[Launcher, str]) -> None:
     """Another set of models, and no edge any more; then nothing for a while."""
     launcher, _ = launched
-    key = new_key(launcher, f"https://localhost:{launcher.https_port}")
+    key = new_key(launcher, f"https://127.0.0.1:{launcher.https_port}")
     before = launcher.project.inspect()
     said = launcher.up("--without", "google", "--port", str(launcher.port))
     url = f"http://127.0.0.1:{launcher.port}"
     assert re.search(rf"✓ Smoke checks .* (\d+) of \1 passed, {url}", said), said
     after = launcher.project.inspect()
-    assert "edge" not in after
+    assert not {"edge", "certbot"} & set(after)
     assert after["postgres"]["State"]["StartedAt"] == before["postgres"]["State"]["StartedAt"]
     assert after["gateway"]["State"]["StartedAt"] != before["gateway"]["State"]["StartedAt"]
     with client_of(launcher, url) as client:
@@ -153,21 +144,35 @@ def test_a_second_up_changes_what_has_changed_and_down_keeps_the_data(launched: 
 
 
 def test_ctrl_c_ends_a_start_and_a_running_stack(launcher: Launcher) -> None:
-    options = ("--stack", "compose", "--port", str(launcher.port), "--no-smoke")
+    options = ("--stack", "compose", *launcher.edge)
     half_way = Foreground(launcher, *options)
     until("a container runs", lambda: any(one["State"]["Running"] for one in launcher.project.inspect().values()))
     assert half_way.end(signal.SIGINT) == 130
     assert launcher.project.inspect() == {}
 
     ready = Foreground(launcher, *options)
-    ready.until("Ready in")
-    assert asks(launcher, f"http://127.0.0.1:{launcher.port}", launcher.secrets["LITELLM_MASTER_KEY"]) == 200
-    ready.until("POST /v1/chat/completions 200", 30)  # the logs are followed
+    ready.until("Following the logs")
+    assert f"36 of 37 passed, https://localhost:{launcher.https_port}" in ready.text
+    a_client_is_led_there(launcher)
+    ready.until("proxy.gateway: GET /v1/models/a-client 404", 30)
     assert "already up" in launcher.succeed("up", *options)
     assert ready.end(signal.SIGINT) == 0
     assert launcher.project.inspect() == {}
     assert "postgres" in launcher.volumes()
     assert launcher.fail("status", code=3)
+
+
+def a_client_is_led_there(launcher: Launcher) -> None:
+    """By what `env` prints, and nothing else."""
+    found = launcher.json("env")
+    assert "PRIVATE KEY" not in Path(found["LITELLM_LOCAL_CA"]).read_text(encoding="ascii")
+    answer = httpx.get(
+        f"{found['OPENAI_BASE_URL']}/models/a-client",
+        headers={"Authorization": f"Bearer {found['OPENAI_API_KEY']}"},
+        verify=ssl.create_default_context(cafile=found["LITELLM_LOCAL_CA"]),
+        trust_env=False,
+    )
+    assert answer.status_code == 404
 
 
 # -- what can be wrong -------------------------------------------------------------------------------------

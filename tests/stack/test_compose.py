@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ CONFIG = project_root() / "config" / "proxy.yaml"
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "LITELLM_LOCAL_PROJECT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("LITELLM_LOCAL_") or name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"):
+            monkeypatch.delenv(name)
 
 
 def plan(folder: Path, **options: Any) -> ComposePlan:
@@ -61,6 +63,14 @@ def test_domain_and_email_reach_certbot_and_are_checked(tmp_path: Path) -> None:
         plan(tmp_path, edge=True, email="me")
     with pytest.raises(OptionsError, match="give --edge, too"):
         plan(tmp_path, domain="llm.example.com")
+
+
+def test_several_gateways_are_behind_the_edge_and_share_their_limits(tmp_path: Path) -> None:
+    made = plan(tmp_path, edge=True, replicas=3)
+    assert made.variables["LITELLM_LOCAL_REPLICAS"] == 3
+    assert made.variables["COMPOSE_PROFILES"] == "double,edge,scale"
+    with pytest.raises(OptionsError, match="several gateways need something in front"):
+        plan(tmp_path, replicas=2)
 
 
 def test_what_is_not_yet_as_it_is_to_be(tmp_path: Path) -> None:
