@@ -1,7 +1,9 @@
-"""`backup` and `restore` of the containers' database: onto a fresh machine, to and from the embedded one."""
+"""Day two in containers: backup, restore onto a fresh machine, to and from the embedded database; new keys."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import signal
 import subprocess
@@ -14,13 +16,18 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from nacl.secret import SecretBox
 
 from proxy.database.backup import Manifest, Table, read_manifest
+from proxy.database.servers import opened
+from proxy.stack.containers_postgres import served
+from proxy.stack.state import StateDir
 from tests.conftest import Stack, free_port, until
-from tests.containers.engine import GATEWAY_IMAGE, docker
+from tests.containers.engine import GATEWAY_IMAGE, Project, build_stand_ins, docker, run_docker
 from tests.containers.launcher import Launcher
 
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+CREDENTIAL = "sk-of-a-provider-kept-in-the-database"
 YEARS = {"since": "2020-01-01", "group_by": "model"}
 
 
@@ -34,6 +41,7 @@ class Service:
     usage: dict
     file: Path
     seen: set[str]  # command lines while the file was written
+    began: float
     tables: dict[str, Table]  # once it was down: LiteLLM writes on until the end
 
     @property
@@ -109,13 +117,14 @@ class CommandLines:
 def service(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Taken down after its file was written with it up."""
     launcher = Launcher(tmp_path_factory.mktemp("service"), variables={"LITELLM_LOCAL_GATEWAY_IMAGE": GATEWAY_IMAGE})
+    began = time.time()
     try:
         launcher.up("--no-smoke", "--port", str(launcher.port))
         rich, poor = with_traffic(launcher)
         file = launcher.folder / "backup.zip"
         with CommandLines() as seen:
             launcher.succeed("backup", str(file))
-        one = Service(launcher, rich, poor, usage(launcher, rich), file, seen, {})
+        one = Service(launcher, rich, poor, usage(launcher, rich), file, seen, began, {})
         refused = one.fail("restore", str(file), "--yes")
         assert "litellm-local is up. Stop it first: litellm-local down" in refused
         launcher.succeed("down")
@@ -191,34 +200,124 @@ def test_a_restore_that_is_killed_is_taken_back(service: Service) -> None:
         launcher.project.compose("down")
 
 
-def test_from_containers_to_embedded_and_back(service: Service, tmp_path: Path) -> None:
-    """And what it was is there again on containers that have never seen it."""
-    written = read_manifest(service.file)
-    embedded = Stack(tmp_path / "embedded", free_port())
-    embedded.folder.mkdir()
+@dataclass
+class Restored:
+    """A service in containers that has the data from the other one's file, by way of an embedded database."""
+
+    launcher: Launcher
+    said: str
+    embedded: Manifest  # as the embedded database had it
+    past: dict[str, str]  # secrets that are no longer in use
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        return self.launcher.secrets
+
+
+@pytest.fixture(scope="module")
+def restored(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
+    embedded = Stack(tmp_path_factory.mktemp("embedded"), free_port())
     env_file = ["--env-file", str(embedded.env_file)]
     embedded.command("restore", str(service.file), "--yes", *env_file)
-    file = tmp_path / "of-embedded.zip"
+    file = embedded.folder / "backup.zip"
     embedded.command("backup", str(file), *env_file)
-    assert read_manifest(file).tables == written.tables
 
-    fresh = Launcher(tmp_path / "fresh", variables=service.launcher.variables)
-    fresh.folder.mkdir()
-    (fresh.folder / ".env").write_bytes((service.launcher.folder / ".env").read_bytes())
-    (fresh.folder / ".env").chmod(0o600)
+    launcher = Launcher(tmp_path_factory.mktemp("restored"), variables=service.launcher.variables)
+    own = launcher.folder / ".env"
+    own.write_bytes((service.launcher.folder / ".env").read_bytes())
     try:
-        told = fresh.succeed(
-            "restore", str(file), "--yes", "--database", "compose", "--env-file", str(fresh.folder / ".env")
-        )
-        assert "every table has its rows and its checksum" in told
-        assert "up --stack compose" in told
-        assert fresh.project.inspect() == {}
-        fresh.up("--no-smoke", "--port", str(fresh.port))
-        assert usage(fresh, service.rich) == service.usage
-        assert ask(fresh, service.rich).status_code == 200
-        assert "udget" in ask(fresh, service.poor).text
+        said = launcher.succeed("restore", str(file), "--yes", "--database", "compose", "--env-file", str(own))
+        assert launcher.project.inspect() == {}
+        launcher.up("--no-smoke", "--port", str(launcher.port))
+        yield Restored(launcher, said, read_manifest(file), {})
     finally:
-        fresh.clean()
+        launcher.clean()
+
+
+def test_on_fresh_containers_keys_budgets_and_usage_are_as_they_were(service: Service, restored: Restored) -> None:
+    assert restored.embedded.tables == read_manifest(service.file).tables
+    assert "every table has its rows and its checksum" in restored.said
+    assert usage(restored.launcher, service.rich) == service.usage
+    assert ask(restored.launcher, service.rich).status_code == 200
+    assert "udget" in ask(restored.launcher, service.poor).text
+
+
+def rotate(restored: Restored, *names: str) -> str:
+    before = restored.secrets
+    said = restored.launcher.succeed("keys", "rotate", *names, "--env-file", str(restored.launcher.folder / ".env"))
+    changed = {name: value for name, value in before.items() if value != restored.secrets[name]}
+    assert len(changed) == len(names)
+    restored.past.update({f"an earlier {name}": value for name, value in changed.items()})
+    return said
+
+
+def test_new_keys_take_effect_with_another_up(service: Service, restored: Restored) -> None:
+    launcher, old = restored.launcher, restored.secrets
+    rotate(restored, "master", "control", "database")
+    launcher.up("--no-smoke", "--port", str(launcher.port))
+    new = restored.secrets
+    keys = (old["LITELLM_MASTER_KEY"], new["LITELLM_MASTER_KEY"], service.rich)
+    assert [ask(launcher, key).status_code for key in keys] == [401, 200, 200]
+    with client(launcher) as master:
+        assert master.get("/_double/script").status_code == 200  # asks the simulator with the new control key
+        given = {"credential_name": "mine", "credential_values": {"api_key": CREDENTIAL}, "credential_info": {}}
+        master.post("/credentials", json=given).raise_for_status()
+    entered = [enters_database(launcher, values["POSTGRES_PASSWORD"]) for values in (old, new)]
+    assert entered == [False, True]
+
+
+def enters_database(launcher: Launcher, password: str) -> bool:
+    address = "postgresql://litellm@127.0.0.1/litellm"
+    command = (
+        "-e",
+        f"PGPASSWORD={password}",
+        launcher.project.inspect()["postgres"]["Id"],
+        "psql",
+        address,
+        "-c",
+        "SELECT 1",
+    )
+    return run_docker("exec", *command).returncode == 0
+
+
+def test_no_secret_is_shown_anywhere(service: Service, restored: Restored) -> None:
+    """After a backup, a restore and new keys; with the edge, certbot and Prometheus beside the others."""
+    launcher = restored.launcher
+    ports = {f"LITELLM_LOCAL_{name}_PORT": str(free_port()) for name in ("HTTP", "HTTPS", "PROMETHEUS")}
+    variables = {**launcher.variables, **ports, "LITELLM_LOCAL_EDGE_HOST": "127.0.0.1"}
+    project = Project(launcher.folder, name=launcher.project.name, variables=variables)
+    project.began = service.began
+    build_stand_ins("nginx", "certbot", "prometheus")
+    profiles = [f"--profile={name}" for name in ("edge", "tls", "monitoring")]
+    project.compose(*profiles, "up", "--detach", "--no-deps", "--no-build", "edge", "certbot", "prometheus")
+    launcher.succeed("backup", str(launcher.folder / "again.zip"))
+    asked = httpx.get(f"https://127.0.0.1:{ports['LITELLM_LOCAL_HTTPS_PORT']}/models", verify=False, trust_env=False)  # noqa: S501
+    assert asked.status_code == 401
+    assert {"edge", "certbot", "prometheus", "gateway", "postgres", "simulator"} <= set(project.inspect())
+    pem = (project.state / "secrets" / "edge" / "self-signed.pem").read_text().splitlines()
+    values = {
+        **restored.secrets,
+        **restored.past,
+        "a virtual key": service.rich,
+        "a credential": CREDENTIAL,
+        "the certificate's key": pem[pem.index("-----BEGIN PRIVATE KEY-----") + 1],
+    }
+    assert len(values) == 10
+    project.assert_hidden(values)
+
+
+def test_a_new_salt_key_with_the_containers_down(restored: Restored) -> None:
+    launcher, old = restored.launcher, restored.secrets["LITELLM_SALT_KEY"]
+    env_file = ["--env-file", str(launcher.folder / ".env")]
+    assert "litellm-local down" in launcher.fail("keys", "rotate", "salt", *env_file)
+    assert restored.secrets["LITELLM_SALT_KEY"] == old
+    launcher.succeed("down")
+    assert "1 values in the database encrypted anew" in rotate(restored, "salt")
+    assert launcher.project.inspect() == {}
+    with served(StateDir(launcher.folder / "state"), launcher.folder / ".env") as place, opened(place) as server:
+        (row,) = server.rows("""SELECT credential_values->>'api_key' AS kept FROM "LiteLLM_CredentialsTable" """)
+    key = hashlib.sha256(restored.secrets["LITELLM_SALT_KEY"].encode()).digest()
+    assert SecretBox(key).decrypt(base64.urlsafe_b64decode(row["kept"])).decode() == CREDENTIAL
 
 
 def test_nothing_to_back_up(service: Service, tmp_path: Path) -> None:
