@@ -15,12 +15,11 @@ import click
 from proxy.cli.announce import announce, prove
 from proxy.cli.progress import steps_for
 from proxy.stack.compose import ComposeStack, Images
-from proxy.stack.compose_plan import ComposeOptions, make_plan
+from proxy.stack.compose_plan import LAYOUT, ComposeOptions, make_plan
 from proxy.stack.state import StateDir
 from proxy.stack.steps import Steps
 
 SMOKE_FAILED, INTERRUPTED = 1, 130
-LAYOUT = ("edge", "domain", "email", "replicas", "http_port", "https_port", "mode", "without", "port")
 
 
 def up_compose(state: StateDir, database: str | None, *, smoke: bool, detach: bool, as_json: bool, **given: Any) -> int:
