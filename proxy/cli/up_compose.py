@@ -32,7 +32,7 @@ def up_compose(state: StateDir, database: str | None, *, smoke: bool, detach: bo
         **{name: given[name] for name in LAYOUT},
     )
     steps = steps_for(sys.stderr if as_json else sys.stdout)
-    with state.hold(), _signals_as_ctrl_c():
+    with state.hold(), signals_as_ctrl_c():
         stack = ComposeStack(make_plan(options), state, steps, Images(given["build"], given["pull"]))
         return _serve(stack, state, steps, smoke=smoke, detach=detach, as_json=as_json)
 
@@ -79,7 +79,7 @@ def _follow(stack: ComposeStack, steps: Steps, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _signals_as_ctrl_c() -> Iterator[None]:
+def signals_as_ctrl_c() -> Iterator[None]:
     """SIGTERM and SIGHUP end the command in order, as Ctrl-C does, which does so in the background, too."""
 
     def interrupt(_number: int, _frame: object) -> None:

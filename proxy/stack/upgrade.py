@@ -11,11 +11,9 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.stack import reach
-from proxy.stack.compose import READY_SECONDS, ComposeStack, StackError, gateway_image, hopeless, told
+from proxy.stack.compose import READY_SECONDS, ComposeStack, StackError, gateway_image, hopeless
 from proxy.stack.compose_plan import COMPOSE_ENV
 from proxy.stack.docker import Container, DockerError
 from proxy.stack.files import write_files
@@ -36,8 +34,10 @@ class Upgrade:
         self._state = state
         self._steps = steps
         self._files: dict[str, str] = {}  # as they were
+        self._old: set[str] = set()  # the gateways' containers
         self._image = self._name = ""  # of the gateways: the old image's id and the name that it had
-        self._moved = False  # whether a gateway has been replaced
+        self._changed: set[str] = set()  # services that read a file which was not as it is to be
+        self.has_begun = False  # whether there is anything to go back from
 
     @property
     def _gateways(self) -> list[Container]:
@@ -55,13 +55,15 @@ class Upgrade:
             there = self._gateways
             if not there:
                 raise DockerError("no gateway is there to upgrade. Start the service: litellm-local up --stack compose")
-            self._remember(there[0])
+            self._remember(there)
             step.note(f"engine {stack.engine.version}, project {stack.plan.project}")
-        changed = stack.plan.changed()
+        self._changed = stack.plan.changed()
+        self.has_begun = True
         stack.plan.write()
         with self._steps.step("Images") as step:
             stack.prepare_images(step)
-        if self._is_current(there) and not changed:
+        if self._is_current(there) and not self._changed:
+            self.has_begun = False
             return False
         with self._steps.step("Backup") as step:
             before_migrations(step)
@@ -70,7 +72,7 @@ class Upgrade:
         with self._steps.step("Gateways") as step:
             self._replace(there, step)
         with self._steps.step("Containers") as step:
-            stack.bring_up(step, changed - {"gateway", "edge", "migrate"})
+            self._renew_the_rest(step)
         return True
 
     def roll_back(self) -> None:
@@ -80,17 +82,19 @@ class Upgrade:
             write_files(self._state.root, self._files)
             repository, _, tag = self._name.rpartition(":")
             stack.engine.client.images.get(self._image).tag(repository or self._name, tag=tag if repository else None)
-            new = [one for one in self._gateways if self._image_id(one) != self._image]
+            new = [one for one in self._gateways if one.id not in self._old]
             for one in [one for one in new if not one.is_up]:
                 stack.engine.client.containers.get(one.id).remove(force=True)
+            self._migrate(step)
             self._replace([one for one in new if one.is_up], step)
-            stack.bring_up(step, set())
+            self._renew_the_rest(step)
 
     # -- before --------------------------------------------------------------------------------------------
 
-    def _remember(self, gateway: Container) -> None:
+    def _remember(self, gateways: list[Container]) -> None:
         """Keeps what a way back needs. The image has a second name, lest a prune takes it."""
-        self._name, self._image = gateway.image, self._image_id(gateway)
+        self._old = {one.id for one in gateways}
+        self._name, self._image = gateways[0].image, self._image_id(gateways[0])
         repository, _, tag = KEPT.partition(":")
         self.stack.engine.client.images.get(self._image).tag(repository, tag=tag)
         for name in (*self.stack.plan.files, COMPOSE_ENV):
@@ -106,18 +110,31 @@ class Upgrade:
         return all(self._image_id(one) == wanted for one in gateways)
 
     def _migrate(self, step: Step) -> None:
-        """By the new image, while the old gateways serve."""
-        lines: list[str] = []
+        """By the image that is current now, while the gateways serve."""
+        self._up("migrate")
+        while (one := self._one("migrate")) is not None and one.exit_code is None:
+            step.say((self.stack.engine.last_lines(one, 1) or [""])[-1].strip())
+            time.sleep(0.3)
+        if one is None or one.exit_code:
+            self.stack.fail_on(one)
+            raise StackError("the migrations' container is gone")
+        step.note("as the new image has them")
 
-        def keep(line: str) -> None:
-            lines.append(line)
-            step.say(line.strip())
+    def _one(self, service: str) -> Container | None:
+        there = self.stack.engine.containers(self.stack.plan.project)
+        return next((one for one in there if one.service == service), None)
 
-        try:
-            self.stack.compose.run("run", "--rm", "--no-deps", "--no-TTY", "migrate", on_line=keep)
-        except DockerError as error:
-            raise StackError(f"the new image's migrations failed: {error}", lines[-15:]) from None
-        step.note("done by the new image")
+    def _up(self, *arguments: str) -> None:
+        """`docker compose up` of some services and what they need. Of all at once, Compose would stop the gateways as
+        soon as it renews what they need, and the edge with them."""
+        self.stack.compose.run("up", "--detach", "--no-build", "--pull", "never", *arguments)
+
+    def _renew_the_rest(self, step: Step) -> None:
+        """What is not yet of the image and the files that are current now. The gateways are."""
+        if self._one("simulator") is not None:
+            step.say("the simulator, which begins with the scripts of its start")
+            self._up("simulator")
+        self.stack.bring_up(step, self._changed - {"gateway", "edge", "migrate"})
 
     # -- one after the other -------------------------------------------------------------------------------
 
@@ -126,26 +143,21 @@ class Upgrade:
         if not self.stack.plan.options.edge:
             if old:
                 step.say("without the edge, requests fail until the new gateway is up")
-                self.stack.compose.run("up", "--detach", "--no-build", "--pull", "never", "--no-deps", "gateway")
+                self._up("gateway")
                 self._wait_up({one.id for one in self._gateways}, step)
             step.note("replaced")
             return
         for number, one in enumerate(old, 1):
             which = f"{number} of {len(old)}"
             known = {other.id for other in self._gateways}
-            self._add(len(known) + 1)
+            self._up("--no-recreate", "--scale", f"gateway={len(known) + 1}", "gateway")
             new = {other.id for other in self._gateways} - known
             self._wait_up(new, step, f"{which}: ")
             step.say(f"{which}: waiting for the edge to ask it")
             self._wait_asked(new)
             step.say(f"{which}: the old one ends when its last request has")
             self._retire(one)
-            self._moved = True
         step.note(f"{len(old)} replaced, one after the other")
-
-    def _add(self, count: int) -> None:
-        quiet = ("--detach", "--no-build", "--pull", "never", "--no-deps", "--no-recreate")
-        self.stack.compose.run("up", *quiet, "--scale", f"gateway={count}", "gateway")
 
     def _wait_up(self, ids: set[str], step: Step, which: str = "") -> None:
         deadline = time.monotonic() + READY_SECONDS
