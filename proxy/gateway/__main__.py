@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import os
+import signal
 import socket
 import sys
 
@@ -74,7 +76,8 @@ def main() -> int:
         wait_until_migrated(settings.database_url, settings.database_wait, lambda why: log.info("%s", why))
     except DatabaseError as error:
         return _fail(NOT_STARTED, str(error))
-    return _serve(app, listener, stopping)
+    patience = math.ceil(catalog.limits.request_timeout_seconds) + SHUTDOWN_SECONDS
+    return _serve(app, listener, stopping, patience)
 
 
 def pass_through_bases(simulator: str) -> dict[str, str]:
@@ -109,7 +112,9 @@ def _log_to_stdout() -> None:
         logging.getLogger(name).propagate = False
 
 
-def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event) -> int:
+def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, patience: int) -> int:
+    """Serves until SIGTERM or SIGINT. Requests under way then have SHUTDOWN_SECONDS to end; after a SIGUSR1, which
+    an upgrade sends before, `patience` seconds."""
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -127,6 +132,11 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event) -> in
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = Server(config)
+
+    def take_time() -> None:
+        config.timeout_graceful_shutdown = patience
+
+    signal.signal(signal.SIGUSR1, lambda *_: take_time())
     try:
         server.run(sockets=[listener])
     except SystemExit:  # uvicorn's way to say that the app did not start
