@@ -27,6 +27,7 @@ def mend() -> None:
     mend_generate_content()
     tell_parallel_calls_apart()
     mend_chat()
+    tell_of_deleted_keys()
 
 
 def ask_gemini_before_streaming() -> None:
@@ -122,3 +123,21 @@ def tell_parallel_calls_apart() -> None:
         return pieces
 
     Splitter._split_by_payload_kind = staticmethod(split_by_payload_kind)
+
+
+def tell_of_deleted_keys() -> None:
+    """Has LiteLLM tell the other gateways of a deleted key, as it does of one that is blocked or changed. Left to
+    itself it forgets the key in this process alone, and every other one lets it in for up to a minute."""
+    from litellm.proxy.common_utils.auth_cache_invalidation_pubsub import publish_auth_cache_invalidation
+    from litellm.proxy.management_endpoints import key_management_endpoints as endpoints
+
+    delete = endpoints.delete_verification_tokens
+
+    async def delete_verification_tokens(*arguments: Any, **named: Any) -> Any:
+        result = await delete(*arguments, **named)
+        for key in result[1]:
+            if key.token is not None:
+                await publish_auth_cache_invalidation(cache_key=key.token)
+        return result
+
+    endpoints.delete_verification_tokens = delete_verification_tokens
