@@ -23,8 +23,6 @@ WRONG_SETTINGS = 2
 NOT_STARTED = 1
 
 KEEP_ALIVE_SECONDS = 75  # above what clients and nginx keep a connection for, so that they close it, not we
-SHUTDOWN_SECONDS = 15  # for requests under way
-
 
 log = logging.getLogger("proxy.gateway")
 
@@ -74,7 +72,7 @@ def main() -> int:
         wait_until_migrated(settings.database_url, settings.database_wait, lambda why: log.info("%s", why))
     except DatabaseError as error:
         return _fail(NOT_STARTED, str(error))
-    return _serve(app, listener, stopping)
+    return _serve(app, listener, stopping, settings.drain)
 
 
 def pass_through_bases(simulator: str) -> dict[str, str]:
@@ -109,7 +107,7 @@ def _log_to_stdout() -> None:
         logging.getLogger(name).propagate = False
 
 
-def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event) -> int:
+def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, drain: float) -> int:
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -124,7 +122,7 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event) -> in
         access_log=False,  # replies.py has its own, without queries
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_graceful_shutdown=round(drain),
     )
     server = Server(config)
     try:
