@@ -133,6 +133,7 @@ def make_plan(options: ComposeOptions) -> ComposePlan:
         certificate=self_signed(root, catalog.edge.domain),
         database_url=options.database or catalog.database.url,
         https_port=options.https_port,
+        replicas=options.replicas,
     )
     environment = {**values, **os.environ}
     project = project_of(root, environment)
