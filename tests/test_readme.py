@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ PYTHON, TYPESCRIPT = (
     re.findall(rf"```{language}\n(?:#|//) (\S+)\n(.*?)```", TEXT, re.DOTALL) for language in ("python", "ts")
 )  # test files, by their names in the first line
 SET_UP = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)  # what .ci/run does on a bare machine
+CONSOLE = re.findall(r"^\$ (.*)$", TEXT, re.MULTILINE)  # on a machine with Docker: see tests/containers
 
 
 @pytest.mark.parametrize("block", RUN)
@@ -90,6 +92,17 @@ def test_set_up_commands_are_the_scripts_with_options_they_know() -> None:
                 [sys.executable, "-m", "proxy.cli", "up", *command[1:], "--help"], capture_output=True, check=False
             )
             assert checked.returncode == 0, line
+
+
+def test_console_commands_have_options_that_are_known() -> None:
+    known = [shlex.split(line) for line in CONSOLE if line.startswith(("./scripts/up ", "litellm-local "))]
+    assert len(known) >= 2
+    for program, *words in known:
+        arguments = ["up", *words] if program == "./scripts/up" else words
+        checked = subprocess.run(
+            [sys.executable, "-m", "proxy.cli", *arguments, "--help"], capture_output=True, text=True, check=False
+        )
+        assert checked.returncode == 0, (words, checked.stderr)
 
 
 def test_the_table_of_models_is_the_catalogue() -> None:

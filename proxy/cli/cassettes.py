@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy import secrets
 from proxy.cli.options import json_option, require_run, state_option
 
 if TYPE_CHECKING:
@@ -65,18 +64,22 @@ def replay(file: Path | None, off: bool, match: str, timing: str, scope: str, st
     """
     import httpx
 
+    from proxy.stack import reach
     from proxy.stack.state import StateDir
 
     if off and file is not None:
         raise click.UsageError("--off takes no FILE.")
     run = require_run(StateDir(state_dir))
-    if run.simulator_url is None:
+    values = reach.secrets_of(run)
+    # Straight to the simulator where it can be reached: the gateway's limit on bodies is for requests to models.
+    control = reach.control_of(run, values)
+    if run.mode != "double":
         raise click.ClickException(
             "the service runs in live mode; it is the double (--mode double) that replays cassettes."
         )
-    values = secrets.merge_environment(secrets.read_env_file(Path(run.env_file)))
-    # Straight to the simulator: the gateway's limit on bodies is for requests to models.
-    url, key = run.simulator_url, values[secrets.CONTROL_KEY]
+    if control is None:
+        raise click.ClickException("the double is behind the edge, which lets no control calls through.")
+    url, key = control
     with httpx.Client(
         base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False, params={"scope": scope}
     ) as client:

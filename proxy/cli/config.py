@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -13,7 +12,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from proxy import secrets
 from proxy.catalog import Catalog, CatalogError, load_catalog
 from proxy.catalog.drift import Drift, drift
 from proxy.catalog.load import read_catalog
@@ -21,14 +19,18 @@ from proxy.catalog.problems import describe, shown
 from proxy.catalog.schema import schema_text
 from proxy.catalog.source import Source
 from proxy.cli.k8s import check_manifests, render_k8s
-from proxy.cli.options import config_option, env_file_option, json_option, state_option
+from proxy.cli.options import (
+    compose_options,
+    config_option,
+    env_file_option,
+    json_option,
+    mode_options,
+    state_option,
+)
 from proxy.database.errors import masked_url
-from proxy.render.compose import compose_env, compose_files, edge_variables, needs_certbot
 from proxy.render.litellm import litellm_config, litellm_yaml
 from proxy.simulator import api_bases
 from proxy.simulator.script.schema import schema_text as double_schema_text
-from proxy.stack.files import write_files
-from proxy.stack.mode import Asked, check_master_key, choose_mode, without_providers
 
 out_option = click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.  [default: standard output]"
@@ -134,56 +136,17 @@ def render_litellm(config: Path, double: str | None, out: Path | None) -> None:
 @config_option
 @env_file_option
 @state_option
-@click.option("--mode", type=click.Choice(["auto", "double", "live"]), default="auto", show_default=True)
-@click.option("--without", multiple=True, metavar="PROVIDER", help="Leave a provider and its models out.")
+@mode_options
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of 127.0.0.1.  [default: as proxy.yaml says]")
-@click.option("--edge", is_flag=True, help="Behind the edge, which alone is published.")
-@click.option("--http-port", type=click.IntRange(1, 65535), default=80, show_default=True, help="Of the edge.")
-@click.option("--https-port", type=click.IntRange(1, 65535), default=443, show_default=True, help="Of the edge.")
-def render_compose(
-    config: Path,
-    env_file: Path,
-    state_dir: Path,
-    mode: Asked,
-    without: tuple[str, ...],
-    port: int | None,
-    edge: bool,
-    http_port: int,
-    https_port: int,
-) -> None:
+@compose_options
+def render_compose(**given: Any) -> None:
     """Files and variables for docker-compose.yml, into the state folder; secrets are made where missing."""
-    from proxy.stack.certificates import self_signed  # cryptography takes its time, and no other command needs it
+    from proxy.stack.compose_plan import COMPOSE_ENV, ComposeOptions, make_plan
 
-    catalog = without_providers(load_catalog(config), without)
-    values = secrets.ensure_secrets(env_file)
-    choice = choose_mode(mode, catalog, {**values, **os.environ})
-    check_master_key(choice.mode, values[secrets.MASTER_KEY], str(env_file))
-    root = state_dir.absolute()
-    files = compose_files(
-        catalog,
-        values,
-        mode=choice.mode,
-        keys=choice.keys,
-        certificate=self_signed(root, catalog.edge.domain),
-        database_url=catalog.database.url,
-        https_port=https_port,
-    )
-    wanted = {"double": choice.mode == "double", "edge": edge, "tls": edge and needs_certbot(catalog)}
-    variables = compose_env(
-        {
-            "LITELLM_LOCAL_STATE": root,
-            "LITELLM_LOCAL_MODE": choice.mode,
-            "LITELLM_LOCAL_PORT": port or catalog.gateway.port,
-            "COMPOSE_PROFILES": ",".join(name for name, is_wanted in wanted.items() if is_wanted) or None,
-            **(edge_variables(catalog, http_port=http_port, https_port=https_port) if edge else {}),
-        }
-    )
-    try:
-        write_files(root, {**files, "compose.env": variables})
-    except OSError as error:
-        raise click.ClickException(f"cannot write {error.filename}: {error.strerror or error}") from None
-    click.echo(f"Wrote {len(files) + 1} files below {root}, for {choice.mode} mode. Start it with:", err=True)
-    click.echo(f"  docker compose --env-file {shown(root / 'compose.env')} up -d", err=True)
+    plan = make_plan(ComposeOptions(state=given.pop("state_dir"), **given))
+    plan.write()
+    click.echo(f"Wrote {len(plan.files) + 1} files below {plan.root}, for {plan.choice.mode} mode. Start it:", err=True)
+    click.echo(f"  docker compose --env-file {shown(plan.root / COMPOSE_ENV)} up -d", err=True)
 
 
 render.add_command(render_k8s)

@@ -71,8 +71,8 @@ def drill(
 
     state = StateDir(state_dir)
     target = target_of(url, key, state)
-    here = target.simulator_url is not None
     run = state.read_run()
+    here = target.simulator_url is not None and run is not None and run.stack == "embedded"
     # Held against what the gateway here was started with, unless told otherwise.
     given = click.get_current_context().get_parameter_source("config") is not ParameterSource.DEFAULT
     catalog = load_catalog(Path(run.config) if run and run.url == target.url and not given else config)

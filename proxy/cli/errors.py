@@ -18,6 +18,8 @@ def user_errors() -> tuple[type[Exception], ...]:
     from proxy.secrets import SecretsError
     from proxy.simulator.cassettes.load import CassetteError
     from proxy.simulator.client import DoubleError
+    from proxy.stack.compose_plan import OptionsError
+    from proxy.stack.docker import DockerError
     from proxy.stack.mode import ModeError
     from proxy.stack.ports import PortError
     from proxy.stack.service import ServiceError
@@ -27,10 +29,12 @@ def user_errors() -> tuple[type[Exception], ...]:
         CassetteError,
         CatalogError,
         DatabaseError,
+        DockerError,
         DoubleError,
         DrillError,
         EngineSetupError,
         ModeError,
+        OptionsError,
         PortError,
         SecretsError,
         ServiceError,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from proxy import secrets
 from proxy.catalog import project_root
 from proxy.stack.state import Run, StateDir
 
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+PORT = click.IntRange(1, 65535)
 NOT_RUNNING = 3  # exit code of commands that need a running service, as systemctl status has it
 
 
@@ -54,6 +53,37 @@ def env_file_option(command: F) -> F:
     )(command)
 
 
+def mode_options(command: F) -> F:
+    mode = click.option(
+        "--mode",
+        type=click.Choice(["auto", "double", "live"]),
+        default="auto",
+        show_default=True,
+        help="double: providers are simulated; live: real ones; auto: double when no provider key is set.",
+    )
+    without = click.option(
+        "--without", multiple=True, metavar="PROVIDER", help="Leave a provider's models out (may be repeated)."
+    )
+    return mode(without(command))
+
+
+def compose_options(command: F) -> F:
+    """How the containers are laid out."""
+    options = (
+        click.option("--edge", is_flag=True, help="Behind the edge, which alone is published: HTTPS and its limits."),
+        click.option("--domain", metavar="NAME", help="Public name, to be certified.  [default: as in proxy.yaml]"),
+        click.option("--email", metavar="ADDRESS", help="Where Let's Encrypt writes to.  [default: as in proxy.yaml]"),
+        click.option(
+            "--replicas", type=click.IntRange(1), default=1, show_default=True, help="Gateways, behind the edge."
+        ),
+        click.option("--http-port", type=PORT, default=80, show_default=True, help="Of the edge."),
+        click.option("--https-port", type=PORT, default=443, show_default=True, help="Of the edge."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def deployment_options(command: F) -> F:
     url = click.option(
         "--url", envvar="LITELLM_PROXY_URL", help="Address of the deployment.  [default: the one running here]"
@@ -75,28 +105,14 @@ def require_run(state: StateDir) -> Run:
     return run
 
 
-def running_target(state: StateDir) -> tuple[str, str] | None:
-    """(URL, master key) of the service that runs on this state folder, or None."""
-    run = state.read_run()
-    if run is None:
-        return None
-    values = secrets.merge_environment(secrets.read_env_file(Path(run.env_file)))
-    return run.url, values.get(secrets.MASTER_KEY, os.environ.get(secrets.MASTER_KEY, ""))
-
-
 def target_of(url: str | None, key: str | None, state: StateDir) -> Target:
     """The deployment that the options name, or the one running here; ends the command where there is none."""
     from proxy.checks import Target
+    from proxy.stack import reach
 
     run = state.read_run()
     if run is not None and (url is None or url.rstrip("/") == run.url):
-        values = secrets.merge_environment(secrets.read_env_file(Path(run.env_file)))
-        return Target(
-            url=run.url,
-            key=key or values[secrets.MASTER_KEY],
-            simulator_url=run.simulator_url,
-            control_key=values.get(secrets.CONTROL_KEY) if run.simulator_url else None,
-        )
+        return reach.target(run, state, key)
     if url is None:
         click.echo(
             "litellm-local is not running here. Start it (litellm-local up), or name a deployment: --url", err=True

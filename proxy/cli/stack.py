@@ -18,10 +18,13 @@ import click
 import psutil
 
 from proxy import secrets
-from proxy.cli.options import NOT_RUNNING, json_option, require_run, running_target, state_option
+from proxy.cli import containers
+from proxy.cli.options import NOT_RUNNING, json_option, require_run, state_option
+from proxy.stack import reach
 from proxy.stack.state import Run, StateDir, StateError, tail
 
 SERVICES = ("gateway", "simulator", "recorder", "postgres", "launcher")
+CONTAINERS = ("edge", "certbot", "valkey", "prometheus", "migrate")  # besides them
 
 
 @click.command()
@@ -35,6 +38,7 @@ def down(state_dir: Path, wipe: bool, yes: bool) -> None:
         click.confirm(f"Delete the database and everything else in {state.root}?", abort=True)
     stopped = _stop_launcher(state)
     left = state.stop_leftovers()
+    stopped |= containers.stop(state, volumes=wipe)
     if stopped:
         click.echo("Stopped.")
     elif left:
@@ -67,12 +71,20 @@ def _stop_launcher(state: StateDir) -> bool:
         launcher = psutil.Process(run.launcher_pid)
         launcher.send_signal(signal.SIGTERM)
         click.echo(f"Stopping (launcher pid {run.launcher_pid}) …", err=True)
-        try:
-            launcher.wait(timeout=60)
-        except psutil.TimeoutExpired:
+        if not _has_ended(launcher, 60 if run.project is None else 120):  # containers are given longer
             click.echo("The launcher does not stop; killing it.", err=True)
             launcher.kill()
-            launcher.wait(timeout=10)
+            _has_ended(launcher, 10)
+    return True
+
+
+def _has_ended(process: psutil.Process, seconds: float) -> bool:
+    """Whether it ends in time; one that only waits for its parent to take note has."""
+    deadline = time.monotonic() + seconds
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
     return True
 
 
@@ -101,11 +113,14 @@ def status(state_dir: Path, as_json: bool) -> None:
             if left:
                 click.echo(f"An earlier launcher left running: {', '.join(left)}. `up` or `down` will stop them.")
         raise click.exceptions.Exit(NOT_RUNNING)
-    services = _service_states(run)
+    services = _service_states(run) if run.stack == "embedded" else containers.states(run)
+    running = any(service["running"] for service in services.values())
+    ready = run.ready and (run.stack == "embedded" or all(map(_is_well, services.values())))
     if as_json:
         values = {
-            "running": True,
-            "ready": run.ready,
+            "running": running,
+            "stack": run.stack,
+            "ready": ready,
             "url": run.url,
             "mode": run.mode,
             "database": run.database,
@@ -113,23 +128,33 @@ def status(state_dir: Path, as_json: bool) -> None:
             "recorder": _recorder_state(run),
             "config": run.config,
             "env_file": run.env_file,
-            "logs": str(state.logs),
-            "launcher_pid": run.launcher_pid,
+            "logs": str(state.logs) if run.stack == "embedded" else "litellm-local logs",
+            "launcher_pid": run.launcher_pid if state.is_held() else None,
             "seconds": round(time.time() - run.started_at, 1),
             "services": services,
         }
         click.echo(json.dumps(values, indent=1))
-        return
-    click.echo(f"{'ready' if run.ready else 'starting'}  {run.url}  mode {run.mode}  database {run.database}")
+    else:
+        _show_status(run, services, ready=ready)
+        if recorder := _recorder_state(run):
+            click.echo(f"  {recorded(recorder)}")
+        logs = f"logs in {state.logs}" if run.stack == "embedded" else f"containers of {run.project}"
+        click.echo(f"  {logs}, configuration {run.config}")
+    if not running and run.stack == "compose":
+        raise click.exceptions.Exit(NOT_RUNNING)
+
+
+def _is_well(service: dict[str, Any]) -> bool:
+    return bool(service["running"]) and service["state"] in ("running", "healthy")
+
+
+def _show_status(run: Run, services: dict[str, dict[str, Any]], *, ready: bool) -> None:
+    word = "ready" if ready else "not ready" if run.ready else "starting"
+    click.echo(f"{word}  {run.url}  mode {run.mode}  database {run.database}")
     for name, service in services.items():
         memory = f"{service['memory_mb']} MB" if service["memory_mb"] is not None else "-"
-        click.echo(
-            f"  {name:<10} {'running' if service['running'] else 'down':<8} pid {service['pid']:<8} "
-            f"{memory:>8}  restarts {service['restarts']}"
-        )
-    if recorder := _recorder_state(run):
-        click.echo(f"  {recorded(recorder)}")
-    click.echo(f"  logs in {state.logs}, configuration {run.config}")
+        word = service.get("state") or ("running" if service["running"] else "down")
+        click.echo(f"  {name:<10} {word:<9} pid {service['pid']:<8} {memory:>8}  restarts {service['restarts']}")
 
 
 def _recorder_state(run: Run) -> dict[str, Any] | None:
@@ -154,8 +179,8 @@ def recorded(recorder: dict[str, Any]) -> str:
     return text + (f"  ! {recorder['problem']}" if recorder["problem"] else "")
 
 
-def _service_states(run: Run) -> dict[str, dict[str, object]]:
-    states: dict[str, dict[str, object]] = {}
+def _service_states(run: Run) -> dict[str, dict[str, Any]]:
+    states: dict[str, dict[str, Any]] = {}
     for name, service in run.services.items():
         pid = int(service["pid"])
         memory: int | None = None
@@ -180,13 +205,17 @@ def _memory(process: psutil.Process) -> int:
 
 
 @click.command()
-@click.argument("service", type=click.Choice(SERVICES), required=False)
+@click.argument("service", type=click.Choice(SERVICES + CONTAINERS), required=False)
 @state_option
 @click.option("-f", "--follow", is_flag=True, help="Keep printing as more is written, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=40, show_default=True, help="How many last lines.")
 def logs(service: str | None, state_dir: Path, follow: bool, lines: int) -> None:
     """Show what the services wrote; all of them, or one."""
     state = StateDir(state_dir)
+    run = state.read_run()
+    if run is not None and run.stack == "compose":
+        containers.show_logs(run, state, service, follow=follow, lines=lines)
+        return
     chosen = [service] if service else [name for name in SERVICES if state.log(name).exists()]
     if not any(state.log(name).exists() for name in chosen):
         click.echo(f"No logs in {state.logs} yet. Start the service with: litellm-local up", err=True)
@@ -230,10 +259,8 @@ def _more(path: Path, offset: int) -> tuple[int, Iterator[str]]:
 def env(state_dir: Path, as_json: bool) -> None:
     """Print variables that point a client at the service: eval "$(litellm-local env)"."""
     state = StateDir(state_dir)
-    require_run(state)
-    target = running_target(state)
-    assert target is not None  # noqa: S101 - require_run has seen to it
-    url, key = target
+    run = require_run(state)
+    url, key = run.url, reach.secrets_of(run).get(secrets.MASTER_KEY, "")
     values = {
         "LITELLM_PROXY_URL": url,
         "LITELLM_MASTER_KEY": key,
@@ -242,6 +269,8 @@ def env(state_dir: Path, as_json: bool) -> None:
         "ANTHROPIC_BASE_URL": url,
         "ANTHROPIC_API_KEY": key,
     }
+    if reach.self_signed_shown(run, state):
+        values["LITELLM_LOCAL_CA"] = str(state.certificate)  # for curl --cacert and the like
     on_terminal = sys.stdout.isatty() and "LITELLM_LOCAL_SHOW_KEYS" not in os.environ
     shown = {name: secrets.mask(value) if on_terminal and value == key else value for name, value in values.items()}
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -15,8 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from proxy.cli.options import config_option, env_file_option, json_option, state_option
+from proxy.cli import containers
+from proxy.cli.announce import announce, prove
+from proxy.cli.options import (
+    PORT,
+    compose_options,
+    config_option,
+    env_file_option,
+    json_option,
+    mode_options,
+    state_option,
+)
 from proxy.cli.progress import steps_for
 from proxy.stack.state import Run, StateDir, StateError, tail
 
@@ -30,21 +40,22 @@ SMOKE_FAILED = 1
 @config_option
 @state_option
 @env_file_option
-@click.option("--host", help="Address to listen on.  [default: as in proxy.yaml, 127.0.0.1]")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: as in proxy.yaml, 4000]")
 @click.option(
-    "--mode",
-    type=click.Choice(["auto", "double", "live"]),
-    default="auto",
+    "--stack",
+    type=click.Choice(["embedded", "compose"]),
+    default="embedded",
     show_default=True,
-    help="double: providers are simulated; live: real ones; auto: double when no provider key is set.",
+    help="embedded: processes, with nothing but Python; compose: containers, by docker-compose.yml.",
 )
-@click.option("--without", multiple=True, metavar="PROVIDER", help="Leave a provider's models out (may be repeated).")
+@click.option("--host", help="Address to listen on.  [default: as in proxy.yaml, 127.0.0.1]")
+@click.option("--port", type=PORT, help="Port to listen on.  [default: as in proxy.yaml, 4000]")
+@mode_options
 @click.option(
     "--database",
     metavar="URL",
     envvar="LITELLM_LOCAL_DATABASE_URL",
-    help="postgresql:// URL of a database of your own.  [default: embedded]",
+    help="postgresql:// URL of a database of your own; or compose: Postgres in a container, the rest not.  "
+    "[default: the stack's own]",
 )
 @click.option(
     "--record",
@@ -64,60 +75,108 @@ SMOKE_FAILED = 1
     help="Run the smoke checks once up.  [default: smoke; no smoke with --record and --replay]",
 )
 @click.option("--detach", "-d", is_flag=True, help="Return when ready; the service keeps running.")
+@compose_options
+@click.option(
+    "--build/--no-build", default=None, help="Make the gateway's image.  [default: where it is not up to date]"
+)
+@click.option(
+    "--pull",
+    type=click.Choice(["always", "missing", "never"]),
+    default="missing",
+    show_default=True,
+    help="When to fetch images.",
+)
 @json_option
-def up(
-    config: Path,
-    state_dir: Path,
-    env_file: Path,
-    host: str | None,
-    port: int | None,
-    mode: str,
-    without: tuple[str, ...],
-    database: str | None,
-    record: Path | None,
-    replay: Path | None,
-    smoke: bool | None,
-    detach: bool,
-    as_json: bool,
-) -> None:
+def up(stack: str, state_dir: Path, database: str | None, smoke: bool | None, **given: Any) -> None:
     """Bring the whole service up, prove it with the smoke checks, and stay in the foreground.
 
     Ctrl-C stops everything in order; data stays for the next start.
     """
     state = StateDir(state_dir)
     database = None if database in (None, "", "embedded") else database
+    _check_options(stack)
     _check_database_url(database)
+    _check_no_other(stack, state)
     if state.is_held():
-        _report_running(state, as_json)
+        _report_running(state, given["as_json"])
         return
-    if detach:
-        _detach(state, as_json)
+    if smoke is None:  # its questions are none that a cassette should hold, or holds
+        smoke = given["record"] is None and given["replay"] is None
+    if stack == "compose":
+        from proxy.cli.up_compose import up_compose
+
+        code = up_compose(state, None if database == "compose" else database, smoke=smoke, **given)
+    elif given["detach"]:
+        _detach(state, given["as_json"])
         return
+    else:
+        code = _up_embedded(state, database, smoke=smoke, **given)
+    raise click.exceptions.Exit(code)
+
+
+def _up_embedded(state: StateDir, database: str | None, *, smoke: bool, as_json: bool, **given: Any) -> int:
     from proxy.stack.embedded import UpOptions
 
+    record, replay = given["record"], given["replay"]
     options = UpOptions(
-        config=config.absolute(),
+        config=given["config"].absolute(),
         state=state.root,
-        env_file=env_file.absolute(),
-        host=host,
-        port=port,
-        mode=mode,  # type: ignore[arg-type]  # click.Choice has seen to it
-        without=without,
+        env_file=given["env_file"].absolute(),
+        host=given["host"],
+        port=given["port"],
+        mode=given["mode"],
+        without=given["without"],
         database=database,
         record=record.absolute() if record else None,
         replay=replay.absolute() if replay else None,
     )
-    if smoke is None:  # its questions are none that a cassette should hold, or holds
-        smoke = record is None and replay is None
     with state.hold():
-        code = asyncio.run(_serve(options, state, smoke=smoke, as_json=as_json))
-    raise click.exceptions.Exit(code)
+        if (last := state.last_run()) and last.project:  # of a launcher that was killed
+            containers.stop(state, volumes=False)
+        return asyncio.run(_serve(options, state, smoke=smoke, as_json=as_json))
+
+
+EMBEDDED_ONLY = ("host", "record", "replay")
+COMPOSE_ONLY = ("edge", "domain", "email", "replicas", "http_port", "https_port", "build", "pull")
+
+
+def _check_options(stack: str) -> None:
+    """Ends the command at an option that the stack asked for does not have."""
+    context = click.get_current_context()
+    for name in EMBEDDED_ONLY if stack == "compose" else COMPOSE_ONLY:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            other = "embedded" if stack == "compose" else "compose"
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --stack {other}.")
+
+
+def _check_no_other(stack: str, state: StateDir) -> None:
+    """Raises StateError where the other stack is up on this folder."""
+    run = state.read_run()
+    if run is None or run.stack == stack:
+        return
+    if run.stack == "compose" and not state.is_held() and not _has_containers(run):
+        state.clear_run()  # they were removed by other means
+        return
+    raise StateError(
+        f"the {run.stack} stack is up on {state.root} ({run.url}). "
+        f"Stop it first (litellm-local down), or give this one a folder of its own: --state DIR"
+    )
+
+
+def _has_containers(run: Run) -> bool:
+    from proxy.stack.docker import DockerError, Engine
+
+    try:
+        return bool(Engine.connect().containers(run.project or ""))
+    except DockerError:
+        return True  # as the run file says
 
 
 def _check_database_url(url: str | None) -> None:
-    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+    if url not in (None, "compose") and not str(url).startswith(("postgresql://", "postgres://")):
         raise click.BadParameter(
-            "give a postgresql://user:password@host:port/name URL, or leave it out for the embedded Postgres.",
+            "give a postgresql://user:password@host:port/name URL, or compose for Postgres in a container, or leave it "
+            "out for the stack's own Postgres.",
             param_hint="--database",
         )
 
@@ -149,11 +208,11 @@ async def _serve(options: UpOptions, state: StateDir, *, smoke: bool, as_json: b
             with steps.live():
                 if not await _unless_stopped(stack.start(), stop):
                     return 130
-                passed = not smoke or await _unless_stopped(_prove(stack, state, steps), stop)
+                passed = not smoke or await _unless_stopped(asyncio.to_thread(prove, stack.run, state, steps), stop)
             if stop.is_set():
                 return 130
             stack.mark_ready(proven=passed if smoke else None)
-            _announce(stack.run, state, time.monotonic() - began, as_json=as_json)
+            announce(stack.run, state, time.monotonic() - began, as_json=as_json)
             await stop.wait()
             steps.say("Stopping …")
             return 0 if passed else SMOKE_FAILED
@@ -210,56 +269,6 @@ def _writes_into(path: Path) -> bool:
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
-async def _prove(stack: EmbeddedStack, state: StateDir, steps: Any) -> bool:
-    from proxy.checks import Target, run_checks
-    from proxy.secrets import CONTROL_KEY, MASTER_KEY
-
-    values = stack.plan.secrets
-    target = Target(
-        url=stack.run.url,
-        key=values[MASTER_KEY],
-        simulator_url=stack.run.simulator_url,
-        control_key=values[CONTROL_KEY] if stack.run.simulator_url else None,
-    )
-    with steps.step("Smoke checks") as step:
-        results = await asyncio.to_thread(run_checks, target, lambda result: step.say(result.name))
-        failed = [result for result in results if result.failed]
-        step.failed = bool(failed)
-        step.note(f"{sum(result.passed for result in results)} of {len(results)} passed")
-    for result in failed:
-        steps.say(f"  ✗ {result.name}: {result.reason}")
-    if failed:
-        steps.say(f"  The service stays up for you to look at. Gateway log: {state.log('gateway')}")
-    return not failed
-
-
-def _announce(run: Run, state: StateDir, seconds: float, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"url": run.url, "mode": run.mode, "env_file": run.env_file, "logs": str(state.logs)}))
-        return
-    rows = [
-        ("OpenAI base URL", f"{run.url}/v1"),
-        ("Anthropic base URL", run.url),
-        ("Admin UI", f"{run.url}/ui  (admin + master key)"),
-        ("API docs", f"{run.url}/docs"),
-        ("Usage, metrics", f"{run.url}/usage  {run.url}/metrics"),
-        (
-            "Mode",
-            "double: providers are simulated" if run.mode == "double" else "live: real providers, real money",
-        ),
-        ("Key", f'LITELLM_MASTER_KEY in {run.env_file}; for a shell: eval "$(litellm-local env)"'),
-        ("Logs", str(state.logs)),
-    ]
-    if run.recording:
-        rows.insert(-2, ("Recording", f"what the providers answer, into {run.recording}"))
-    if run.replaying:
-        rows.insert(-2, ("Replaying", f"{run.replaying}, in the scope default and those that inherit from it"))
-    click.echo(f"\nReady in {seconds:.1f} s: {run.url}")
-    for name, value in rows:
-        click.echo(f"  {name:<19} {value}")
-    click.echo("")
-
-
 # -- already up, detached ----------------------------------------------------------------------------------
 
 
@@ -270,7 +279,7 @@ def _report_running(state: StateDir, as_json: bool) -> None:
         raise StateError("the other litellm-local on this folder stopped before it was ready. Run up again.")
     if not as_json:
         click.echo(f"litellm-local is already up (launcher pid {run.launcher_pid}). To change it: litellm-local down")
-    _announce(run, state, time.time() - run.started_at, as_json=as_json)
+    announce(run, state, time.time() - run.started_at, as_json=as_json)
 
 
 def _wait_ready(state: StateDir, alive: Callable[[], bool]) -> Run | None:
@@ -315,7 +324,7 @@ def _detach(state: StateDir, as_json: bool) -> None:
         raise click.exceptions.Exit(child.returncode or 1)
     assert run is not None  # noqa: S101 - the loop ended by it
     if as_json:
-        _announce(run, state, 0, as_json=True)
+        announce(run, state, 0, as_json=True)
     if run.proven is False:
         raise click.exceptions.Exit(SMOKE_FAILED)
 

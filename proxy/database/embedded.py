@@ -85,6 +85,15 @@ class EmbeddedPostgres:
         self._password = password
         self.user: tuple[int, int] | None = None  # the command itself gives up root, see command()
 
+    @property
+    def folder(self) -> Path:
+        """Where the command is run."""
+        return self.data_dir
+
+    @property
+    def where(self) -> str:
+        return f"127.0.0.1:{self.port}, data in {self.data_dir}"
+
     # -- files -------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:

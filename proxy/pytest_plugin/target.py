@@ -98,13 +98,17 @@ class Lease:
 
     def _running(self) -> Gateway | None:
         """The stack that runs on the state folder."""
-        if not self._state.is_held():
+        if not self._is_up():
             return None
         with self._one_at_a_time():
-            if not self._state.is_held():
+            if not self._is_up():
                 return None
             self._use()
         return self._ready()
+
+    def _is_up(self) -> bool:
+        """Whether a launcher holds the folder, or containers run on it."""
+        return self._state.is_held() or self._state.read_run() is not None
 
     def _started(self) -> Gateway:
         """A stack of our own on the state folder, unless another process was quicker."""
@@ -120,7 +124,7 @@ class Lease:
             raise NoGateway(str(error)) from None
         with self._one_at_a_time():
             self._use()
-            if not self._state.is_held():
+            if not self._is_up():
                 # --mode double: provider keys in the environment must not make it a live one.
                 self._say(f"llm_double: starting litellm-local on {self._state.root} (half a minute) …")
                 options = ["--mode", "double", "--state", str(self._state.root), "--port", str(free_port())]

@@ -20,6 +20,7 @@ from proxy.render.nginx import nginx_conf
 from proxy.simulator import aliases, api_bases
 
 SIMULATOR = "http://simulator:8090"
+VALKEY = ("valkey", 6379)
 METRICS_KEY = "METRICS_KEY"
 
 
@@ -32,17 +33,20 @@ def compose_files(
     certificate: str,
     database_url: str | None = None,
     https_port: int = 443,
+    replicas: int = 1,
 ) -> dict[str, str]:
     """Path in the state folder -> content, but for `compose.env`.
 
     `values` are the secrets of `.env`, `keys` the providers'. `certificate` is the edge's until an authority has
     issued one, with its key (`proxy.stack.certificates`), `https_port` the one that its clients see. `database_url`
-    None: the container `postgres`.
+    None: the container `postgres`. Several gateways (`replicas`) share their limits through the container `valkey`.
     """
     url = database_url or container_database_url(values[secrets.POSTGRES_PASSWORD])
     double = mode == "double"
     names = {alias: (model.provider, model.upstream) for alias, model in catalog.models.items()}
-    rendered = litellm_config(catalog, api_bases=api_bases(SIMULATOR) if double else None)
+    rendered = litellm_config(
+        catalog, api_bases=api_bases(SIMULATOR) if double else None, valkey=VALKEY if replicas > 1 else None
+    )
     gateway = {
         "DATABASE_URL": url,
         secrets.MASTER_KEY: values[secrets.MASTER_KEY],

@@ -24,6 +24,8 @@ LIVE_BASES = {
 }
 # Spend reaches Postgres this many seconds (and up to 5 more, by LiteLLM's own scatter) after the request.
 SPEND_WRITE_SECONDS = 1
+# How long a gateway that is not alone goes by what it knows of a virtual key; LiteLLM's default is 60.
+SHARED_KEY_SECONDS = 10
 # The scope of the providers' double in which LiteLLM's own health probes are journaled.
 PROBES_SCOPE = "probes"
 
@@ -34,15 +36,20 @@ def live_base(provider: Provider) -> str:
 
 
 def litellm_config(
-    catalog: Catalog, *, api_bases: Mapping[str, str] | None = None, database: bool = True
+    catalog: Catalog,
+    *,
+    api_bases: Mapping[str, str] | None = None,
+    database: bool = True,
+    valkey: tuple[str, int] | None = None,
 ) -> dict[str, Any]:
     """LiteLLM's config.yaml as plain data.
 
     `api_bases` maps the provider names of the catalogue to base URLs (the simulator's, the recorder's); None means
     the real providers. Raises ValueError for a provider it leaves out: a double must never reach the real one.
-    `database` False leaves out Postgres, for a LiteLLM that keeps no keys and no spend.
+    `database` False leaves out Postgres, for a LiteLLM that keeps no keys and no spend. `valkey` is the host and port
+    of the Valkey through which several gateways share the limits of models, keys and budgets; None: each has its own.
     """
-    return {
+    config: dict[str, Any] = {
         "model_list": [_deployment(catalog, alias, model, api_bases) for alias, model in catalog.models.items()],
         "router_settings": _router_settings(catalog),
         "litellm_settings": {
@@ -55,6 +62,15 @@ def litellm_config(
         },
         "general_settings": _general_settings(catalog, database),
     }
+    if valkey is not None:
+        host, port = valkey
+        # The first is the router's, for the models' requests a minute; the second the proxy's, for keys and budgets.
+        # Neither keeps replies: that would be litellm_settings.cache.
+        config["router_settings"] |= {"redis_host": host, "redis_port": port}
+        config["general_settings"]["coordination_redis"] = {"host": host, "port": port}
+        # A key that one gateway has deleted is known to the others for as long.
+        config["general_settings"]["user_api_key_cache_ttl"] = SHARED_KEY_SECONDS
+    return config
 
 
 def litellm_environment(catalog: Catalog) -> dict[str, str]:

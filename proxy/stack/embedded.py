@@ -28,6 +28,7 @@ from proxy.render.litellm import litellm_config, litellm_yaml, live_base
 from proxy.simulator import aliases, api_bases
 from proxy.simulator.cassettes.load import read_file
 from proxy.stack import ports
+from proxy.stack.container_database import ContainerPostgres
 from proxy.stack.mode import (
     Asked,
     ModeChoice,
@@ -40,6 +41,7 @@ from proxy.stack.service import Event, Service, ServiceSpec
 from proxy.stack.state import MARKER, Run, StateDir
 from proxy.stack.steps import Steps
 
+IN_CONTAINER = "compose"
 READY_SECONDS = 180.0  # a gateway on a slow, shared machine; a quiet one takes a tenth
 
 
@@ -54,7 +56,7 @@ class UpOptions:
     port: int | None = None
     mode: Asked = "auto"
     without: tuple[str, ...] = ()
-    database: str | None = None  # a postgresql:// URL; None: embedded
+    database: str | None = None  # a postgresql:// URL; None: embedded; "compose": a container
     record: Path | None = None  # the cassette to record what the providers answer
     replay: Path | None = None  # the cassette that the double answers from
 
@@ -71,7 +73,7 @@ class Plan:
     postgres_port: int
     simulator_port: int
     recorder_port: int
-    database_url: str | None = field(repr=False)  # None: embedded
+    database_url: str | None = field(repr=False)  # None: one that the launcher starts
 
     @property
     def url(self) -> str:
@@ -109,7 +111,7 @@ def make_plan(options: UpOptions, state: StateDir) -> Plan:
     simulator_port = ports.free_port(preferred=before.get("simulator"), avoid={port, postgres_port})
     recorder_port = ports.free_port(preferred=before.get("recorder"), avoid={port, postgres_port, simulator_port})
     state.remember_ports({"postgres": postgres_port, "simulator": simulator_port, "recorder": recorder_port})
-    database_url = options.database or catalog.database.url
+    database_url = None if options.database == IN_CONTAINER else options.database or catalog.database.url
     return Plan(catalog, values, choice, host, port, postgres_port, simulator_port, recorder_port, database_url)
 
 
@@ -122,17 +124,13 @@ class EmbeddedStack:
         self._steps = steps
         self._on_event = on_event
         self._services: list[Service] = []  # in the order of stopping
+        self._has_container = False
         self.plan = make_plan(options, state)
         self._database_url = self.plan.database_url or ""
-        self._postgres: EmbeddedPostgres | None = None
-        if self.plan.database_url is None:
-            self._postgres = EmbeddedPostgres(
-                data_dir=state.postgres,
-                log_file=state.log("postgres"),
-                port=self.plan.postgres_port,
-                password=self.plan.secrets[secrets.POSTGRES_PASSWORD],
-            )
+        self._postgres = self._own_postgres()
+        if self._postgres:
             self._database_url = self._postgres.url()
+        container = self._postgres if isinstance(self._postgres, ContainerPostgres) else None
         double = self.plan.choice.mode == "double"
         self.run = Run(
             launcher_pid=os.getpid(),
@@ -140,13 +138,23 @@ class EmbeddedStack:
             mode=self.plan.choice.mode,
             config=str(options.config),
             env_file=str(options.env_file),
-            database="embedded" if self._postgres else masked_url(self._database_url),
+            database=(options.database or "embedded") if self._postgres else masked_url(self._database_url),
             simulator_url=self.plan.simulator_url if double else None,
             recorder_url=self.plan.recorder_url if options.record else None,
             recording=str(options.record) if options.record else None,
             replaying=str(options.replay) if options.replay else None,
+            project=container.project if container else None,
+            compose_files=[str(file) for file in container.files] if container else [],
         )
         state.write_run(self.run)
+
+    def _own_postgres(self) -> EmbeddedPostgres | ContainerPostgres | None:
+        if self.plan.database_url is not None:
+            return None
+        port, password = self.plan.postgres_port, self.plan.secrets[secrets.POSTGRES_PASSWORD]
+        if self._options.database == IN_CONTAINER:
+            return ContainerPostgres(self._state, port, password, self._options.env_file)
+        return EmbeddedPostgres(self._state.postgres, self._state.log("postgres"), port, password)
 
     async def start(self) -> None:
         """Brings everything up. Raises ServiceError, DatabaseError or EngineSetupError; call `stop` even then."""
@@ -175,6 +183,9 @@ class EmbeddedStack:
         for service in sorted(self._services, key=lambda service: order[service.spec.name]):
             await service.stop()
         self._services.clear()
+        if self._has_container:
+            assert isinstance(self._postgres, ContainerPostgres)  # noqa: S101 - it has begun to make one
+            await asyncio.to_thread(self._postgres.remove)
         await asyncio.to_thread(self._state.stop_leftovers)
         self._state.clear_run()
 
@@ -195,21 +206,26 @@ class EmbeddedStack:
         if self._postgres:
             postgres = self._postgres
             with self._steps.step("Postgres") as step:
+                self._has_container = isinstance(postgres, ContainerPostgres)
                 await asyncio.to_thread(postgres.prepare)
+                environment = self._environment(postgres.environment())
+                if self._has_container:
+                    del environment[MARKER]  # as a leftover it ends with its container, which is taken down in order
                 service = self._service(
                     ServiceSpec(
                         name="postgres",
                         command=postgres.command(),
-                        environment=self._environment(postgres.environment()),
+                        environment=environment,
                         is_ready=lambda: asyncio.to_thread(postgres.is_ready),
                         stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for clients
                         user=postgres.user,
-                        cwd=str(self._state.postgres),
+                        stop_seconds=60 if self._has_container else 10,
+                        cwd=str(postgres.folder),
                         before_start=postgres.stop_leftover,
                     )
                 )
                 await service.wait_ready(60)
-                step.note(f"127.0.0.1:{self.plan.postgres_port}, data in {self._state.postgres}")
+                step.note(postgres.where)
         with self._steps.step("Migrations") as step:
 
             def tell(progress: Progress) -> None:

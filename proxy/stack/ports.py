@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 import psutil
@@ -63,11 +64,22 @@ def free_port(host: str = "127.0.0.1", *, preferred: int | None = None, avoid: s
             return port
 
 
-def require_free(host: str, port: int) -> None:
-    """Raises PortError where host:port is taken: by whom, and which port near it is free."""
+def require_free(host: str, port: int, option: str = "--port") -> None:
+    """Raises PortError where host:port is taken: by whom, and which port near it is free, for that option."""
     if is_free(host, port):
         return
     other = next((p for p in range(port + 1, min(port + 100, 65536)) if is_free(host, p)), None)
     by = owner(port) or "another process"
-    offer = f"Stop it, or use another port: --port {other}" if other else "Stop it, or use another port with --port."
-    raise PortError(f"port {port} on {host} is in use by {by}. {offer}")
+    offer = f"use another port: {option} {other}" if other else f"use another port with {option}."
+    raise PortError(f"port {port} on {host} is in use by {by}. Stop it, or {offer}")
+
+
+def require_free_for_docker(host: str, port: int, option: str) -> None:
+    """The same for a port that Docker is to publish, which may be one that only root can listen on."""
+    if port >= 1024 or os.geteuid() == 0:
+        require_free(host, port, option)
+        return
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, port)) == 0:  # noqa: S104 - compared only
+            by = owner(port) or "another process"
+            raise PortError(f"port {port} on {host} is in use by {by}. Stop it, or use another port with {option}.")

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import psutil
 
@@ -33,7 +33,7 @@ class StateError(Exception):
 class Run:
     """What a launcher says of itself in `run.json`. Holds no secret."""
 
-    launcher_pid: int
+    launcher_pid: int  # of the containers: the `up` that was here last
     url: str
     mode: str
     config: str
@@ -47,6 +47,10 @@ class Run:
     recording: str | None = None  # the cassette that is being recorded
     replaying: str | None = None  # the cassette that the double answers from
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stack: Literal["embedded", "compose"] = "embedded"
+    project: str | None = None  # of Docker Compose, where containers are part of it
+    compose_files: list[str] = field(default_factory=list)
+    address: str | None = None  # where this machine reaches the edge, by whatever name its clients do
 
 
 class StateDir:
@@ -59,6 +63,7 @@ class StateDir:
         self.rendered = self.root / "rendered"
         self.engine_home = self.root / "engine-home"
         self.run_file = self.root / "run.json"
+        self.certificate = self.root / "edge.pem"  # the self-signed one, for clients to trust
         self._lock_file = self.root / "lock"
         self._ports_file = self.root / "ports.json"
 
@@ -109,15 +114,22 @@ class StateDir:
         _write_json(self.run_file, asdict(run))
 
     def read_run(self) -> Run | None:
-        """The run file of the launcher that holds the folder, or None where none runs or none is written yet."""
-        if not self.is_held():
-            return None
-        values = _read_json(self.run_file)
+        """What is up on this folder, or None where nothing is or no run file is written yet.
+
+        An embedded stack is up as long as its launcher holds the folder; containers, from `up` to `down`, whoever
+        holds it.
+        """
+        run = self.last_run()
+        if run is None or run.stack == "compose":
+            return run
+        return run if self.is_held() and psutil.pid_exists(run.launcher_pid) else None
+
+    def last_run(self) -> Run | None:
+        """The run file as it is, be it that of a launcher that was killed."""
         try:
-            run = Run(**values)
+            return Run(**_read_json(self.run_file))
         except TypeError:
             return None
-        return run if psutil.pid_exists(run.launcher_pid) else None
 
     def clear_run(self) -> None:
         self.run_file.unlink(missing_ok=True)

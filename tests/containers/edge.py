@@ -51,7 +51,7 @@ class Edge:
     def config(self) -> Path:
         return self.project.folder / "proxy.yaml"
 
-    def render(self, *changes: tuple[str, str]) -> None:
+    def render(self, *changes: tuple[str, str], arguments: Sequence[str] = ()) -> None:
         """`litellm-local config render compose --edge`, of proxy.yaml with this domain and these changes."""
         text = (project_root() / "config" / "proxy.yaml").read_text(encoding="utf-8")
         for old, new in (("domain: null", f"domain: {DOMAIN}"), *changes):
@@ -59,7 +59,7 @@ class Edge:
             text = text.replace(old, new, 1)
         self.config.write_text(text, encoding="utf-8")
         ports = ["--http-port", str(self.http_port), "--https-port", str(self.https_port)]
-        self.project.render("--mode", "double", "--config", str(self.config), "--edge", *ports)
+        self.project.render("--mode", "double", "--config", str(self.config), "--edge", *ports, *arguments)
 
     @property
     def url(self) -> str:

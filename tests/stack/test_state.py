@@ -104,3 +104,19 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot be made"):
         StateDir(tmp_path / "file" / "state").prepare()
+
+
+def test_containers_are_up_until_down_and_a_killed_launcher_is_remembered_only_by_what_it_left(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    state.prepare()
+    state.write_run(a_run())
+    assert state.read_run() is None  # nobody holds the folder
+    assert state.last_run() is not None
+    run = a_run()
+    run.stack, run.project = "compose", "some"
+    state.write_run(run)
+    assert (found := state.read_run()) is not None
+    assert found.project == "some"
+    state.clear_run()
+    assert state.read_run() is None
+    assert state.last_run() is None

@@ -13,6 +13,8 @@ from proxy.render.k8s.names import (
     POSTGRES,
     SIMULATOR,
     SIMULATOR_PORT,
+    VALKEY,
+    VALKEY_PORT,
     Manifest,
     digest,
     metadata,
@@ -25,7 +27,9 @@ SIMULATOR_URL = f"http://{SIMULATOR}:{SIMULATOR_PORT}"
 
 def gateway_config(catalog: Catalog, *, double: bool = False) -> Manifest:
     """proxy.yaml and LiteLLM's own, which names keys and holds none."""
-    rendered = litellm_config(catalog, api_bases=api_bases(SIMULATOR_URL) if double else None)
+    rendered = litellm_config(
+        catalog, api_bases=api_bases(SIMULATOR_URL) if double else None, valkey=(VALKEY, VALKEY_PORT)
+    )
     return _config_map(
         f"{GATEWAY}-config", "gateway", {"proxy.yaml": proxy_yaml(catalog), "litellm.yaml": litellm_yaml(rendered)}
     )

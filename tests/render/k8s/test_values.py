@@ -171,6 +171,16 @@ def test_the_double_reaches_no_provider() -> None:
     )
 
 
+def test_replicas_share_their_limits_through_valkey() -> None:
+    documents = set_up()
+    config = yaml.safe_load(named_like(documents, "ConfigMap", "litellm-config-")["data"]["litellm.yaml"])
+    [port] = one(documents, "Service", "valkey")["spec"]["ports"]
+    assert (config["router_settings"]["redis_host"], config["router_settings"]["redis_port"]) == (
+        "valkey",
+        port["port"],
+    )
+
+
 def test_live_is_the_default_and_goes_to_providers_only() -> None:
     documents = set_up()
     assert environment(gateway(documents))["LITELLM_LOCAL_MODE"] == "live"
