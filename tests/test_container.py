@@ -24,6 +24,17 @@ def test_each_file_is_a_variable(tmp_path: Path) -> None:
     assert environment == {"LITELLM_LOCAL_SECRETS": str(tmp_path), "LITELLM_MASTER_KEY": "sk-from-a-file"}
 
 
+def test_a_secret_of_kubernetes_is_links_to_links(tmp_path: Path) -> None:
+    (tmp_path / "..2026_11_25").mkdir()
+    (tmp_path / "..2026_11_25" / "LITELLM_MASTER_KEY").write_text("sk-from-a-secret")
+    (tmp_path / "..data").symlink_to("..2026_11_25")
+    (tmp_path / "LITELLM_MASTER_KEY").symlink_to("..data/LITELLM_MASTER_KEY")
+    environment = {"LITELLM_LOCAL_SECRETS": str(tmp_path)}
+    read_secrets(environment)
+    assert environment["LITELLM_MASTER_KEY"] == "sk-from-a-secret"
+    assert len(environment) == 2
+
+
 def test_what_is_set_already_wins(tmp_path: Path) -> None:
     (tmp_path / "LITELLM_MASTER_KEY").write_text("sk-from-a-file")
     environment = {"LITELLM_LOCAL_SECRETS": str(tmp_path), "LITELLM_MASTER_KEY": "sk-given"}

@@ -56,7 +56,7 @@ def closed_ingress(catalog: Catalog) -> Manifest | None:
 
 
 def cluster_issuer(catalog: Catalog, solver: Manifest | None = None) -> Manifest:
-    """For all of the cluster, so in no kustomization: many clusters have one."""
+    """For all of the cluster, and many clusters have one. `solver` None: through the ingress controller."""
     acme: Manifest = {
         "server": ACME,
         "privateKeySecretRef": {"name": f"{catalog.kubernetes.cluster_issuer}-account"},

@@ -1,7 +1,7 @@
 """The folder of manifests: what is in which file, and what `kubectl apply -k` takes of it.
 
-`base` is the operator's set-up; each component changes it, and they go together. Files that no kustomization names are
-for the operator: the Secret, so that no `apply` ever empties it, and what is one for a whole cluster.
+`base` is the operator's set-up; each component changes it, and they go together. What is in `by-hand` no kustomization
+names: the Secret, so that no `apply` ever empties it, and what there is once in a whole cluster.
 """
 
 from __future__ import annotations
@@ -34,13 +34,11 @@ class Images:
 
 @dataclass(frozen=True)
 class Group:
-    """A folder: its manifests and patches by file, and what of the base it takes away. `beside` are files that its
-    kustomization does not name."""
+    """A folder: its manifests and patches by file, and what of the base it takes away."""
 
     files: dict[str, list[Manifest]]
     patches: dict[str, Manifest] = field(default_factory=dict)
     without: list[Manifest] = field(default_factory=list)
-    beside: dict[str, list[Manifest]] = field(default_factory=dict)
 
 
 def base(catalog: Catalog, images: Images, postgres_files: dict[str, str]) -> Group:
@@ -64,13 +62,15 @@ def base(catalog: Catalog, images: Images, postgres_files: dict[str, str]) -> Gr
         ],
         "valkey.yaml": [stores.valkey_service(), stores.valkey(images.valkey)],
     }
-    beside = {
-        "secrets.yaml": [secret.empty_secret(catalog)],
-        "external-secret.yaml": [secret.external_secret(catalog)],
-    }
+    return Group(files)
+
+
+def by_hand(catalog: Catalog) -> dict[str, Manifest]:
+    found = {"secrets.yaml": secret.empty_secret(catalog), "external-secret.yaml": secret.external_secret(catalog)}
     if edge.has_tls(catalog):
-        beside["cluster-issuer.yaml"] = [edge.cluster_issuer(catalog)]
-    return Group(files, beside=beside)
+        found["cluster-issuer.yaml"] = edge.cluster_issuer(catalog)
+        found["cluster-issuer-gateway-api.yaml"] = gateway_api.gateway_issuer(catalog)
+    return found
 
 
 def component(name: str, catalog: Catalog, images: Images, on: Group) -> Group:
@@ -102,7 +102,6 @@ def component(name: str, catalog: Catalog, images: Images, on: Group) -> Group:
                 "nginx-gateway-fabric.yaml": gateway_api.nginx_policies(catalog),
             },
             without=on.files["ingress.yaml"],
-            beside={"cluster-issuer.yaml": [gateway_api.gateway_issuer(catalog)]} if edge.has_tls(catalog) else {},
         )
     if name == "monitoring":
         return Group(
@@ -126,10 +125,10 @@ def files(catalog: Catalog, images: Images, postgres_files: dict[str, str]) -> d
     groups = {"base": on}
     for name in COMPONENTS:
         groups[f"components/{name}"] = component(name, catalog, images, on)
-    found = {}
+    found = {f"by-hand/{name}": text([one], NOTES[f"by-hand/{name}"]) for name, one in by_hand(catalog).items()}
     for folder, group in groups.items():
         patched = {name: [patch] for name, patch in group.patches.items()}
-        for name, manifests in {**group.files, **patched, **group.beside}.items():
+        for name, manifests in {**group.files, **patched}.items():
             found[f"{folder}/{name}"] = text(manifests, NOTES.get(f"{folder}/{name}", ""))
         kind = ("kustomize.config.k8s.io/v1beta1", "Kustomization")
         if folder != "base":
@@ -180,19 +179,21 @@ def _block(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _block)
 
 NOTES = {
-    "base/secrets.yaml": f"""\
-Not applied by the kustomization: an apply would empty it again. Fill it from .env, on standard output only:
+    "by-hand/secrets.yaml": f"""\
+In no kustomization: an apply of this file would empty it. Fill it from .env, on standard output only:
 
   litellm-local config render k8s --secrets | kubectl apply -f -
 
 or by hand: kubectl -n {NAMESPACE} create secret generic litellm-secrets --from-literal=NAME=value ...
 DATABASE_URL is postgresql://litellm:PASSWORD@postgres-service:5432/litellm, with POSTGRES_PASSWORD for PASSWORD.
 A change of it reaches the replicas with: kubectl -n {NAMESPACE} rollout restart deployment litellm""",
-    "base/external-secret.yaml": """\
+    "by-hand/external-secret.yaml": """\
 An example for the External Secrets Operator, in no kustomization: name your store, and have `litellm` in it with these
 properties. LITELLM_SALT_KEY must never change: it encrypts what is in the database.""",
-    "base/cluster-issuer.yaml": """\
+    "by-hand/cluster-issuer.yaml": """\
 One for the whole cluster, so in no kustomization. Skip it where `kubectl get clusterissuer` shows one of this name.""",
+    "by-hand/cluster-issuer-gateway-api.yaml": """\
+For the component gateway-api, in place of cluster-issuer.yaml: Let's Encrypt is answered through the Gateway.""",
     "base/deployment.yaml": """\
 Nothing here migrates: a replica waits until the Job of migrate.yaml is through. When it is told to stop, it first
 leaves the Service, then lets requests under way end: terminationGracePeriodSeconds is above both together.""",
@@ -219,10 +220,11 @@ The edge without ingress-nginx, which is no longer maintained. What differs from
 - The Gateway, its certificate and nginx itself are in a namespace of their own.
 - Rate limit, body size and buffering are no words of the Gateway API: they are policies of NGINX Gateway Fabric, in
   nginx-gateway-fabric.yaml. Another controller needs policies of its own for them; without, there is NO rate limit.
-- That controller ignores `timeouts`, so a snippet says them, and the allow-list: start it with snippets allowed
-  (Helm: nginxGateway.snippets.enable=true). Another controller: take out the ExtensionRef; `timeouts` holds there.
+- That controller ignores `timeouts`, so a snippet says them, and the allow-list: start it with them allowed
+  (Helm: nginxGateway.snippetsFilters.enable=true), or the route answers 500. Another controller: take out the
+  ExtensionRef; `timeouts` holds there.
 - HTTP is redirected with 301 rather than 308: the Gateway API's standard channel has no 308.
-- cert-manager needs --enable-gateway-api, and cluster-issuer.yaml of this folder in place of the base's.""",
+- cert-manager needs --enable-gateway-api, and by-hand/cluster-issuer-gateway-api.yaml.""",
     "components/monitoring/service-monitor.yaml": """\
 Needs the Prometheus Operator. It must select this namespace, and its Prometheus run in the namespace `monitoring`.""",
 }

@@ -246,7 +246,7 @@ def test_open_access_guide_line_by_line(project: Path) -> None:
 @pytest.mark.parametrize("name", ["QUICK_DEPLOY.md", "OPEN_ACCESS_GUIDE.md"])
 def test_files_that_a_guide_names_are_there(name: str) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
-    for path in re.findall(r"`((?:base|components|overlays)/[\w./-]+)`", text):
+    for path in re.findall(r"`((?:base|by-hand|components|overlays)/[\w./-]+)`", text):
         assert (FOLDER / path).exists(), path
     counterparts = ("proxy_config", "secrets", "deployment-simple", "service", "ingress", "hpa")
     if name == "QUICK_DEPLOY.md":

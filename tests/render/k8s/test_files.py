@@ -25,10 +25,11 @@ def test_files_are_in_step_with_the_catalogue() -> None:
 
 
 def test_no_file_holds_a_secret() -> None:
-    [secret] = yaml.safe_load_all((FOLDER / "base" / "secrets.yaml").read_text("utf-8"))
+    [secret] = yaml.safe_load_all((FOLDER / "by-hand" / "secrets.yaml").read_text("utf-8"))
     assert set(secret["stringData"].values()) == {""}
     for kustomization in FOLDER.rglob("kustomization.yaml"):
         assert "secret" not in kustomization.read_text("utf-8")
+        assert "by-hand" not in kustomization.read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", SET_UPS)
