@@ -182,9 +182,12 @@ NOTES = {
     "by-hand/secrets.yaml": f"""\
 In no kustomization: an apply of this file would empty it. Fill it from .env, on standard output only:
 
-  litellm-local config render k8s --secrets | kubectl apply -f -
+  litellm-local config render k8s --secrets | kubectl apply --server-side -f -
 
-or by hand: kubectl -n {NAMESPACE} create secret generic litellm-secrets --from-literal=NAME=value ...
+Server-side, as kubectl keeps a readable copy in an annotation otherwise. Or by hand, a file for each value in a folder:
+
+  kubectl -n {NAMESPACE} create secret generic litellm-secrets --from-file=FOLDER
+
 DATABASE_URL is postgresql://litellm:PASSWORD@postgres-service:5432/litellm, with POSTGRES_PASSWORD for PASSWORD.
 A change of it reaches the replicas with: kubectl -n {NAMESPACE} rollout restart deployment litellm""",
     "by-hand/external-secret.yaml": """\

@@ -157,7 +157,7 @@ def test_paths_go_with_k8s_only() -> None:
 RECORDER = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$RECORD/asked"
 case "$*" in
-"apply -f -") cat > "$RECORD/piped.yaml" ;;
+"apply --server-side -f -") cat > "$RECORD/piped.yaml" ;;
 "apply -f "*) test -f "$3" && cp "$3" "$RECORD/$(basename "$3")" ;;
 "apply -k "*) test -f "$3/kustomization.yaml" ;;
 esac
