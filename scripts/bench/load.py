@@ -40,8 +40,9 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Round:
-    """Requests per second, and the median and 99th percentile of latency in milliseconds."""
+    """How many requests, how many per second, and the median and 99th percentile of latency in milliseconds."""
 
+    requests: int
     per_second: float
     p50: float
     p99: float
@@ -67,7 +68,7 @@ def post(url: str, body: object, headers: Mapping[str, str], *, connections: int
     requests, microseconds, errors, p50, p99 = (float(value) for value in found.groups())
     if errors or not requests:
         raise LoadError(f"{url}: {errors:.0f} of {requests:.0f} requests failed")
-    return Round(requests / microseconds * 1e6, p50 / 1000, p99 / 1000)
+    return Round(int(requests), requests / microseconds * 1e6, p50 / 1000, p99 / 1000)
 
 
 def _lua(text: str) -> str:
