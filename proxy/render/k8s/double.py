@@ -76,7 +76,9 @@ def gateway_patch(catalog: Catalog, config_map: str) -> Manifest:
     """The gateway's Deployment in double mode. The simulator takes any key; a real one is never handed to it."""
     keys = {provider.key_env: f"double-{name}" for name, provider in catalog.providers.items()}
     variables = {"LITELLM_LOCAL_MODE": "double", "LITELLM_LOCAL_SIMULATOR": SIMULATOR_URL, **keys}
-    own = secret_files("DATABASE_URL", secrets.MASTER_KEY, secrets.SALT_KEY, secrets.CONTROL_KEY)
+    own = secret_files(
+        "DATABASE_URL", secrets.MASTER_KEY, secrets.SALT_KEY, secrets.VALKEY_PASSWORD, secrets.CONTROL_KEY
+    )
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
