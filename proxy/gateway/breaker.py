@@ -20,6 +20,8 @@ from proxy.catalog import Catalog
 
 log = logging.getLogger("proxy.gateway")
 
+NOT_ASKED = "is not asked, for its provider is down; come back in {seconds} s"
+"""What clients read, after the model's name."""
 MOST_KEPT = 10_000
 """Deployments whose last attempts failed, over all scopes; beyond it the oldest is forgotten."""
 PROBES_AT_ONCE = 8
@@ -164,5 +166,10 @@ class Breakers:
         if self._gate is None:
             self._gate = asyncio.Semaphore(PROBES_AT_ONCE)
         async with self._gate:
-            if self._runs.get(key) is run and await self._probe(key) and self._runs.get(key) is run:
-                self._close(key, "is back")
+            try:
+                is_up = await self._probe(key)
+            except Exception:
+                log.exception("breaker: the probe of %s broke", self._name(key))
+                return
+        if is_up and self._runs.get(key) is run:
+            self._close(key, "is back")

@@ -27,7 +27,7 @@ from prometheus_client import Counter, Gauge
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.catalog import Catalog
-from proxy.gateway.breaker import Breakers, Key, threshold
+from proxy.gateway.breaker import NOT_ASKED, Breakers, Key, threshold
 from proxy.gateway.scopes import PROBE_HEADER, SCOPE_HEADER
 from proxy.render.litellm import PROBES_SCOPE
 
@@ -78,7 +78,7 @@ class ProviderDown(litellm.NotFoundError):  # type: ignore[misc] # LiteLLM's cla
     def __init__(self, model: str, retry_after: int) -> None:
         headers = {"retry-after": str(retry_after)}
         request = httpx.Request("POST", "http://breaker")
-        message = f"{model} is not asked: its provider is down; asked again every {retry_after} s"
+        message = f"{model} {NOT_ASKED.format(seconds=retry_after)}"
         super().__init__(message, model, "", response=httpx.Response(503, headers=headers, request=request))
         self.message = message
         self.status_code = 503
