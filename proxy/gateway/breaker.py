@@ -100,12 +100,12 @@ class Breakers:
         now = self._clock()
         return [(key, now - run.opened) for key, run in self._runs.items() if run.opened is not None]
 
-    def failed(self, key: Key, cause: str, attempts: int = 1) -> None:
-        """An attempt failed, or as many as a request would have had. `cause` is for the log."""
+    def failed(self, key: Key, cause: str, attempts: int = 1, since: float | None = None) -> None:
+        """An attempt failed; or one took, `since` then, what so many attempts would have. `cause` is for the log."""
         now = self._clock()
         run = self._runs.get(key)
         if run is None:
-            run = self._runs[key] = Run(now)
+            run = self._runs[key] = Run(now if since is None else since)
             if len(self._runs) > MOST_KEPT:
                 self._close(next(iter(self._runs)), "is forgotten")
         run.failures += attempts

@@ -209,7 +209,8 @@ class BreakerHooks(CustomLogger):  # type: ignore[misc] # as above
         attempt.over = True
         if not trace.has_own_timeout:
             attempts = self._catalog.limits.retries + 1  # it cost its client all of them
-            self.breakers.failed(Key(trace.scope, attempt.deployment), "a request's whole time limit", attempts)
+            key = Key(trace.scope, attempt.deployment)
+            self.breakers.failed(key, "silence for a request's whole time limit", attempts, attempt.began)
 
     def open(self) -> list[dict[str, Any]]:
         """What is down, for /health."""

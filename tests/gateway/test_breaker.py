@@ -134,9 +134,11 @@ def test_an_answer_to_what_was_asked_before_the_first_failure_tells_nothing() ->
 
 def test_a_request_that_took_all_its_time_counts_as_one_with_all_its_attempts() -> None:
     async def test(bench: Bench) -> None:
-        bench.breakers.failed(KEY, "time limit", attempts=4)
+        asked = bench.clock.now
         bench.clock.now += 600
-        bench.breakers.failed(KEY, "time limit", attempts=4)
+        bench.breakers.failed(KEY, "silence", attempts=4, since=asked)
+        assert not bench.breakers.is_open(KEY)
+        bench.breakers.failed(KEY, "silence", attempts=4, since=asked)
         assert bench.breakers.is_open(KEY)
 
     play(test)

@@ -1,4 +1,4 @@
-"""The breaker's settings, and outages that are silence: a gateway of its own, of short pauses and a short time limit."""
+"""The breaker's settings, and outages that are silence: gateways of their own, with short pauses and time limits."""
 
 from __future__ import annotations
 
