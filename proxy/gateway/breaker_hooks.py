@@ -81,7 +81,6 @@ class ProviderDown(litellm.NotFoundError):  # type: ignore[misc] # LiteLLM's cla
         message = f"{model} {NOT_ASKED.format(seconds=retry_after)}"
         super().__init__(message, model, "", response=httpx.Response(503, headers=headers, request=request))
         self.message = message
-        self.status_code = 503
         self.headers = headers
         self.type = "service_unavailable"
 

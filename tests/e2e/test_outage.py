@@ -226,6 +226,22 @@ def test_what_passes_within_a_requests_retries_is_waited_out(play: Callable[...,
 
 
 @pytest.mark.timeout(300)
+def test_a_request_less_is_not_enough_through_any_door(play: Callable[..., None]) -> None:
+    """An API that is served by another one inside does not count its failures twice."""
+
+    def one_less(model: str, door: Any, stream: bool) -> Callable[[Outage], Awaitable[None]]:
+        async def scene(outage: Outage) -> None:
+            await outage.begin(model)
+            await outage.ask_at_once(FIRST - 1, model, door=door, stream=stream)
+            assert await outage.open() == set(), f"{model} {door.__name__} {'stream' if stream else 'whole'}"
+            assert (await outage.asked())[model] == (FIRST - 1) * ATTEMPTS
+
+        return scene
+
+    play(*(one_less(*which) for which in itertools.product(BY_PROVIDER, DOORS, (False, True))))
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("fault", [429, 409, {"kind": "status", "status": 429, "retry_after": 1}])
 def test_what_is_no_outage_leaves_the_breaker_closed(play: Callable[..., None], fault: Any) -> None:
     async def scene(outage: Outage) -> None:
