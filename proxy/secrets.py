@@ -1,6 +1,6 @@
 """The stack's secrets: made once in `.env` (mode 0600), read, masked. Called by the launcher and the CLI.
 
-`.env` holds `NAME=value` lines: our four secrets, and the provider keys the operator adds. A value in the
+`.env` holds `NAME=value` lines: our secrets, and the provider keys the operator adds. A value in the
 process environment wins over the file, as with docker-compose.
 """
 
@@ -18,12 +18,14 @@ MASTER_KEY = "LITELLM_MASTER_KEY"
 SALT_KEY = "LITELLM_SALT_KEY"
 POSTGRES_PASSWORD = "POSTGRES_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 CONTROL_KEY = "LITELLM_LOCAL_CONTROL_KEY"
+VALKEY_PASSWORD = "VALKEY_PASSWORD"  # noqa: S105 - likewise
 
 _MAKERS: dict[str, Callable[[], str]] = {
     MASTER_KEY: lambda: "sk-" + secrets.token_urlsafe(32),
     SALT_KEY: lambda: "salt-" + secrets.token_urlsafe(32),
     POSTGRES_PASSWORD: lambda: secrets.token_urlsafe(24),
     CONTROL_KEY: lambda: "double-" + secrets.token_urlsafe(24),
+    VALKEY_PASSWORD: lambda: secrets.token_urlsafe(24),
 }
 
 _COMMENTS = {
@@ -31,6 +33,7 @@ _COMMENTS = {
     SALT_KEY: "Encrypts credentials stored in the database. Change it by `litellm-local keys rotate salt` only.",
     POSTGRES_PASSWORD: "Password of our Postgres, embedded or in a container.",
     CONTROL_KEY: "Key of the double's control calls (double mode).",
+    VALKEY_PASSWORD: "Password of Valkey, through which several gateways share their limits.",
 }
 
 _LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")

@@ -9,7 +9,13 @@ import pytest
 
 from proxy import secrets
 
-NAMES = (secrets.MASTER_KEY, secrets.SALT_KEY, secrets.POSTGRES_PASSWORD, secrets.CONTROL_KEY)
+NAMES = (
+    secrets.MASTER_KEY,
+    secrets.SALT_KEY,
+    secrets.POSTGRES_PASSWORD,
+    secrets.CONTROL_KEY,
+    secrets.VALKEY_PASSWORD,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +28,7 @@ def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     first = secrets.ensure_secrets(path)
     assert set(first) == set(NAMES)
-    assert len(set(first.values())) == 4
+    assert len(set(first.values())) == len(NAMES)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert secrets.ensure_secrets(path) == first
     assert secrets.ensure_secrets(tmp_path / "other") != first

@@ -22,12 +22,12 @@ from proxy.gateway import internals, mends, scopes
 from proxy.gateway.bodies import BodyGuard
 from proxy.gateway.deadline import Deadline
 from proxy.gateway.double import Control, Double
-from proxy.gateway.errors import Refusal, error_body
+from proxy.gateway.errors import CLOSED, Refusal, error_body, send_refusal
 from proxy.gateway.openapi import OpenApiCache
 from proxy.gateway.overrides import Overrides
 from proxy.gateway.probes import FirstProbes
 from proxy.gateway.replies import Replies
-from proxy.gateway.routes import Api, api_of
+from proxy.gateway.routes import CLOSED_PATH, Api, api_of
 from proxy.gateway.scrub import Scrubber
 from proxy.gateway.simulator import Simulator
 from proxy.gateway.usage import DEFAULT_DAYS, Usage, UsageReport, parse_query
@@ -86,6 +86,9 @@ class Paths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path: str = scope["path"]
+            if path == CLOSED_PATH:
+                await send_refusal(send, CLOSED, "openai")
+                return
             if path == "/metrics":
                 scope = {**scope, "path": "/metrics/", "raw_path": b"/metrics/"}
             elif path.startswith("/v1/models/") and api_of(path) is Api.GEMINI:

@@ -28,6 +28,7 @@ def mend() -> None:
     tell_parallel_calls_apart()
     name_fallbacks_of_limited_keys()
     mend_chat()
+    tell_of_deleted_keys()
 
 
 def ask_gemini_before_streaming() -> None:
@@ -140,3 +141,21 @@ def name_fallbacks_of_limited_keys() -> None:
         return found and [entry["model"] if isinstance(entry, dict) else entry for entry in found]
 
     Processing._resolve_fallback_models = staticmethod(resolve_fallback_models)
+
+
+def tell_of_deleted_keys() -> None:
+    """Has LiteLLM tell the other gateways of a deleted key, as it does of one that is blocked or changed. Left to
+    itself it forgets the key in this process alone, and every other one lets it in for up to a minute."""
+    from litellm.proxy.common_utils.auth_cache_invalidation_pubsub import publish_auth_cache_invalidation
+    from litellm.proxy.management_endpoints import key_management_endpoints as endpoints
+
+    delete = endpoints.delete_verification_tokens
+
+    async def delete_verification_tokens(*arguments: Any, **named: Any) -> Any:
+        result = await delete(*arguments, **named)
+        for key in result[1]:
+            if key.token is not None:
+                await publish_auth_cache_invalidation(cache_key=key.token)
+        return result
+
+    endpoints.delete_verification_tokens = delete_verification_tokens

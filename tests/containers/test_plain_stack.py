@@ -127,6 +127,6 @@ def test_no_secret_is_shown_anywhere(plain: Project, client: httpx.Client) -> No
     """After all the above: starts, kills, a wrong key, a failed connection."""
     client.post("/v1/chat/completions", json=ASK, headers={"Authorization": "Bearer sk-wrong-key-of-the-test"})
     values = {**plain.secrets, **{f"an earlier {name}": value for name, value in plain.past}}
-    assert len(values) == 5
+    assert len(values) == 6
     values["password in a URL"] = quote(values["POSTGRES_PASSWORD"], safe="")
     plain.assert_hidden(values)
