@@ -68,8 +68,8 @@ def restore(file: Path, yes: bool, place: Place) -> None:
             with steps.step("Migrations") as step:
                 report = migrate(database, lambda p: step.say(f"{p.done}/{p.total} {p.name}"))
                 step.note(f"{len(report.applied)} applied" if report.applied else "up to date")
-    up = "litellm-local up --stack compose" if place.kind == COMPOSE else "litellm-local up"
-    click.echo(f"Restored. Start the service: {up}")
+    how = " --stack compose, or --database compose" if place.kind == COMPOSE else ""
+    click.echo(f"Restored. Start the service: litellm-local up{how}")
 
 
 def _told(manifest: Manifest) -> str:

@@ -81,7 +81,7 @@ class Place:
         from proxy.stack.ports import free_port
 
         run = self.state.read_run()
-        values = secrets.ensure_secrets(Path(run.env_file) if run else self.env_file)
+        values = secrets.ensure_secrets(self.env_file)
         self.state.prepare()
         port = self.state.remembered_ports().get("postgres")
         up = run is not None and port is not None
@@ -106,6 +106,8 @@ def database_options(command: Callable[..., None]) -> Callable[..., Any]:
         config: Path, state_dir: Path, env_file: Path, database: str | None, *arguments: Any, **given: Any
     ) -> None:
         state = StateDir(state_dir)
+        run = state.read_run()
+        env_file = Path(run.env_file) if run else env_file  # what is up has its secrets from there
         command(*arguments, place=Place(state, env_file, _kind(database, config, state, env_file)), **given)
 
     option = click.option(
