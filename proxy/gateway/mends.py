@@ -26,6 +26,7 @@ def mend() -> None:
     ask_gemini_before_streaming()
     mend_generate_content()
     tell_parallel_calls_apart()
+    name_fallbacks_of_limited_keys()
     mend_chat()
 
 
@@ -122,3 +123,20 @@ def tell_parallel_calls_apart() -> None:
         return pieces
 
     Splitter._split_by_payload_kind = staticmethod(split_by_payload_kind)
+
+
+def name_fallbacks_of_limited_keys() -> None:
+    """Has LiteLLM ask by its name for the fallback of a model for which a virtual key is at its limit.
+
+    Left to itself it puts an entry of the router's chains, an object with settings, in place of the request's model,
+    and answers 400 "'model' must be a string." instead of 429 or the fallback's reply.
+    """
+    from litellm.proxy.common_request_processing import ProxyBaseLLMRequestProcessing as Processing
+
+    resolve = Processing._resolve_fallback_models
+
+    def resolve_fallback_models(model: str, fallbacks: list[Any]) -> list[str] | None:
+        found = resolve(model=model, fallbacks=fallbacks)
+        return found and [entry["model"] if isinstance(entry, dict) else entry for entry in found]
+
+    Processing._resolve_fallback_models = staticmethod(resolve_fallback_models)

@@ -74,6 +74,11 @@ class Entry:
     size: int = 0
     kept: Kept | None = None
 
+    @classmethod
+    def unlisted(cls, provider: str, headers: Headers) -> Entry:
+        """One that no journal has."""
+        return cls(0, "", None, 0, provider, "", time.time(), headers)
+
     def shown(self) -> dict[str, Any]:
         return {
             "seq": self.seq,

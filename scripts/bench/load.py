@@ -11,10 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+NUMBER = "<number>"
+"""In a body: another number in each request."""
+
 SCRIPT = """
 wrk.method = "POST"
 wrk.body = %s
 for name, value in pairs(%s) do wrk.headers[name] = value end
+local before, after = wrk.body:match("^(.-)<number>(.*)$")
+if before then
+    local number = 0
+    request = function()
+        number = number + 1
+        return wrk.format(nil, nil, nil, before .. number .. after)
+    end
+end
 function done(summary, latency)
     local e = summary.errors
     io.write(string.format("RESULT %%d %%d %%d %%f %%f\\n", summary.requests, summary.duration,
@@ -29,15 +40,19 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Round:
-    """Requests per second, and the median and 99th percentile of latency in milliseconds."""
+    """How many requests, how many per second, and the median and 99th percentile of latency in milliseconds."""
 
+    requests: int
     per_second: float
     p50: float
     p99: float
 
 
 def post(url: str, body: object, headers: Mapping[str, str], *, connections: int, seconds: int) -> Round:
-    """Posts `body` as JSON as fast as answers come. Raises LoadError; any answer but 2xx is an error."""
+    """Posts `body` as JSON as fast as answers come; for the first NUMBER in it, a number is counted up.
+
+    Raises LoadError; any answer but 2xx is an error.
+    """
     if shutil.which("wrk") is None:
         raise LoadError("wrk, the load client, is not on PATH: apt install wrk, or brew install wrk")
     sent = {"content-type": "application/json", **headers}
@@ -53,7 +68,7 @@ def post(url: str, body: object, headers: Mapping[str, str], *, connections: int
     requests, microseconds, errors, p50, p99 = (float(value) for value in found.groups())
     if errors or not requests:
         raise LoadError(f"{url}: {errors:.0f} of {requests:.0f} requests failed")
-    return Round(requests / microseconds * 1e6, p50 / 1000, p99 / 1000)
+    return Round(int(requests), requests / microseconds * 1e6, p50 / 1000, p99 / 1000)
 
 
 def _lua(text: str) -> str:

@@ -6,9 +6,12 @@ Shapes follow https://platform.openai.com/docs/api-reference/chat; `openai_reque
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
+from proxy.simulator.memory import Memory
 from proxy.simulator.providers.openai_errors import broken_event as broken_event
 from proxy.simulator.providers.openai_errors import error as error
 from proxy.simulator.providers.openai_errors import error_event as error_event
@@ -18,6 +21,7 @@ from proxy.simulator.providers.openai_errors import schema_error as schema_error
 from proxy.simulator.providers.openai_request import check, is_known, texts
 from proxy.simulator.providers.openai_tokens import prompt_tokens, reasoning
 from proxy.simulator.providers.wire import Answer, Call, ProviderError, dumps, event
+from proxy.simulator.replies import tokens
 from proxy.simulator.replies.logprobs import TokenLogprob, logprobs
 from proxy.simulator.replies.reply import (
     Choice,
@@ -25,6 +29,7 @@ from proxy.simulator.replies.reply import (
     Reply,
     Tool,
     ToolChoice,
+    ToolUse,
     identifier,
     json_mode_schema,
     moment,
@@ -71,10 +76,18 @@ def authorise(call: Call) -> None:
 
 
 def read(call: Call) -> Prompt:
+    prompt = PROMPTS.recall(call.raw) or PROMPTS.keep(call.raw, _read(call))
+    if not is_known(prompt.model):
+        raise ProviderError(error(call, 404, None))
+    return prompt
+
+
+PROMPTS: Memory[Prompt] = Memory()
+
+
+def _read(call: Call) -> Prompt:
     body = check(call.body)
     model: str = body["model"]
-    if not is_known(model):
-        raise ProviderError(error(call, 404, None))
     messages = body["messages"]
     last_text = next((" ".join(texts(m.get("content"))) for m in reversed(messages) if m["role"] == "user"), "")
     limit = body.get("max_completion_tokens")
@@ -157,7 +170,7 @@ def write(call: Call, prompt: Prompt, reply: Reply) -> Answer:
 
 def _head(call: Call, prompt: Prompt, kind: str) -> dict[str, Any]:
     return {
-        "id": "chatcmpl-" + identifier(call.request_id.encode(), "reply", 29),
+        "id": "chatcmpl-" + call.request_id[:29],
         "object": kind,
         "created": moment(prompt.key),
         "model": SNAPSHOTS.get(prompt.model, prompt.model),
@@ -165,10 +178,14 @@ def _head(call: Call, prompt: Prompt, kind: str) -> dict[str, Any]:
 
 
 def _tail(call: Call, prompt: Prompt) -> dict[str, Any]:
-    fingerprint = "fp_" + identifier(prompt.model.encode(), "fingerprint", 10).lower()
     asked = call.body.get("service_tier")
     tier = asked if asked in ("flex", "priority", "scale") else "default"
-    return {"service_tier": tier, "system_fingerprint": fingerprint}
+    return {"service_tier": tier, "system_fingerprint": _fingerprint(prompt.model)}
+
+
+@lru_cache(256)
+def _fingerprint(model: str) -> str:
+    return "fp_" + identifier(model.encode(), "fingerprint", 10).lower()
 
 
 def _message(prompt: Prompt, choice: Choice, index: int) -> dict[str, Any]:
@@ -245,12 +262,12 @@ def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     tail = {"usage": None} if with_usage else {}
     spoken: list[list[bytes]] = []
     for index, choice in enumerate(reply.choices):
-        parts: list[dict[str, Any]] = [
-            {"index": index, "delta": delta, "logprobs": told, "finish_reason": None}
-            for delta, told in _deltas(prompt, choice, index)
-        ]
-        parts.append({"index": index, "delta": {}, "logprobs": None, "finish_reason": _finish(call, choice)})
-        spoken.append([event({**head, "choices": [part], **tail}) for part in parts])
+
+        def chunk(delta: dict[str, Any], told: Any = None, finish: str | None = None, index: int = index) -> bytes:
+            part = {"index": index, "delta": delta, "logprobs": told, "finish_reason": finish}
+            return event({**head, "choices": [part], **tail})
+
+        spoken.append([*_chunks(prompt, choice, index, chunk), chunk({}, None, _finish(call, choice))])
     # Several choices come side by side.
     events = spoken[0] if len(spoken) == 1 else [one for row in zip_longest(*spoken) for one in row if one is not None]
     if with_usage:
@@ -259,40 +276,43 @@ def stream(call: Call, prompt: Prompt, reply: Reply) -> list[bytes]:
     return events
 
 
-Delta = tuple[dict[str, Any], dict[str, Any] | None]
-"""A chunk's delta and its logprobs."""
+SLOT = "\0"
+"""Stands in an event for a text that is put there later."""
 
 
-def _deltas(prompt: Prompt, choice: Choice, index: int) -> list[Delta]:
-    """A choice's chunks up to the last, which says why it ended."""
+def _chunks(prompt: Prompt, choice: Choice, index: int, chunk: Callable[..., bytes]) -> Iterator[bytes]:
+    """A choice's chunks up to the last, which says why it ended; `chunk` makes one of a delta and its logprobs."""
     name = "refusal" if choice.refused else "content"
-    first: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
+    calls = [delta for number, use in enumerate(choice.tools) for delta in _call_deltas(prompt, use, index, number)]
     if choice.refused:
-        first = {"role": "assistant", "content": None, "refusal": ""}
+        yield chunk({"role": "assistant", "content": None, "refusal": ""})
+    elif calls and not choice.text:
+        # The first call is opened in the first chunk.
+        yield chunk({"role": "assistant", "content": None, **calls.pop(0), "refusal": None})
+    else:
+        yield chunk({"role": "assistant", "content": "", "refusal": None})
     if prompt.logprobs is None:
-        said: list[Delta] = [({name: part}, None) for part in choice.words.parts()]
+        before, _, after = chunk({name: SLOT}).partition(dumps(SLOT))
+        for text in tokens.quoted(choice.words.encoded):
+            yield before + text + after
     else:
         told = _tokens(prompt, choice, index) or []
-        said = [({name: part}, _logprobs(choice, told[at:end])) for part, at, end in choice.words.spans()]
-    calls: list[Delta] = []
-    for number, use in enumerate(choice.tools):
-        opened = {
-            "index": number,
-            "id": _call_id(prompt, index, number),
-            "type": "function",
-            "function": {"name": use.name, "arguments": ""},
-        }
-        calls.append(({"tool_calls": [opened]}, None))
-        calls += [({"tool_calls": [_argument(number, part)]}, None) for part in use.arguments.parts()]
-    if calls and not said:
-        # The first call is opened in the first chunk.
-        first = {"role": "assistant", "content": None, "tool_calls": calls[0][0]["tool_calls"], "refusal": None}
-        calls = calls[1:]
-    return [(first, None), *said, *calls]
+        for part, at, end in choice.words.spans():
+            yield chunk({name: part}, _logprobs(choice, told[at:end]))
+    for delta in calls:
+        yield chunk(delta)
 
 
-def _argument(number: int, part: str) -> dict[str, Any]:
-    return {"index": number, "function": {"arguments": part}}
+def _call_deltas(prompt: Prompt, use: ToolUse, index: int, number: int) -> Iterator[dict[str, Any]]:
+    opened = {
+        "index": number,
+        "id": _call_id(prompt, index, number),
+        "type": "function",
+        "function": {"name": use.name, "arguments": ""},
+    }
+    yield {"tool_calls": [opened]}
+    for part in use.arguments.parts():
+        yield {"tool_calls": [{"index": number, "function": {"arguments": part}}]}
 
 
 def stream_type(_call: Call) -> bytes:

@@ -63,13 +63,6 @@ ERRORS: dict[int, tuple[str, str, str | None]] = {
 }
 """status -> message, type, code. 502 and 504 come from the load balancer, as HTML."""
 
-NO_KEY = (
-    "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
-    "(i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if you're accessing the "
-    "API from your browser and are prompted for a username and password. You can obtain an API key from "
-    "https://platform.openai.com/account/api-keys."
-)
-
 USUAL = LimitState(10000, 9999, 0.006)
 """What headers say of requests where no limit is reached."""
 

@@ -21,6 +21,13 @@ ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 PARTS = ("text", "image_url", "input_audio", "refusal", "audio", "file")
 FORMATS = ("text", "json_object", "json_schema")
 
+NUMBERS = {"temperature": (0, 2), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}
+INTEGERS = {"max_tokens": (1, None), "max_completion_tokens": (1, None), "n": (1, 128), "top_logprobs": (0, 20)}
+"""What must be within bounds, both included."""
+
+PLAIN = {"model", "messages", "stream"}
+"""What every request has; many have no more."""
+
 NOT_JSON = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
     "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON. If you have trouble "
@@ -40,18 +47,17 @@ def check(body: Any) -> dict[str, Any]:
     if not isinstance(model, str) or not model:
         raise refuse("you must provide a model parameter")
     _messages(body)
-    for name, low, high in (
-        ("temperature", 0, 2),
-        ("top_p", 0, 1),
-        ("presence_penalty", -2, 2),
-        ("frequency_penalty", -2, 2),
-    ):
-        number(body, name, low, high)
-    integer(body, "max_tokens", 1, None)
-    integer(body, "max_completion_tokens", 1, None)
-    integer(body, "n", 1, 128)
-    integer(body, "top_logprobs", 0, 20)
     boolean(body, "stream")
+    if not PLAIN.issuperset(body):
+        _settings(model, body)
+    return body
+
+
+def _settings(model: str, body: dict[str, Any]) -> None:
+    for name, (low, high) in NUMBERS.items():
+        number(body, name, low, high)
+    for name, (least, most) in INTEGERS.items():
+        integer(body, name, least, most)
     boolean(body, "logprobs")
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
@@ -61,7 +67,6 @@ def check(body: Any) -> dict[str, Any]:
     check_tools(body)
     _response_format(body)
     _model_limits(model, body)
-    return body
 
 
 def _messages(body: dict[str, Any]) -> None:
@@ -76,7 +81,7 @@ def _messages(body: dict[str, Any]) -> None:
             "messages",
             "empty_array",
         )
-    awaited: list[str] = []
+    awaited = NONE_AWAITED
     for index, message in enumerate(messages):
         at = f"messages[{index}]"
         if not isinstance(message, dict):
@@ -88,6 +93,9 @@ def _messages(body: dict[str, Any]) -> None:
         _content(message, at)
         awaited = _tool_turn(message, index, awaited)
     _all_answered(awaited, len(messages))
+
+
+NONE_AWAITED: list[str] = []
 
 
 def _content(message: dict[str, Any], at: str) -> None:
@@ -127,7 +135,9 @@ def _tool_turn(message: dict[str, Any], index: int, awaited: list[str]) -> list[
             )
         return [one for one in awaited if one != message["tool_call_id"]]
     _all_answered(awaited, index)
-    calls = message.get("tool_calls") or ()
+    calls = message.get("tool_calls")
+    if not calls:
+        return NONE_AWAITED
     if not isinstance(calls, (list, tuple)) or not all(isinstance(call, dict) for call in calls):
         raise wrong_type(f"messages[{index}].tool_calls", "an array of objects", calls)
     return [str(call.get("id")) for call in calls]

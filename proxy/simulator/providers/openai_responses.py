@@ -48,7 +48,7 @@ INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 ID_LENGTH = 40
 
-NOTHING = Words("", [])
+NOTHING = Words("", ())
 
 
 def read(call: Call) -> Prompt:

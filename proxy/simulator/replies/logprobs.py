@@ -40,7 +40,7 @@ class TokenLogprob:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self.raw)
 
 
-def logprobs(key: bytes, index: int, encoded: list[int], top: int) -> list[TokenLogprob]:
+def logprobs(key: bytes, index: int, encoded: tokens.Tokens, top: int) -> list[TokenLogprob]:
     """What is told of each of `encoded`, the tokens of the `index`-th choice, with `top` alternatives."""
     seed = blake2b(key, digest_size=16, salt=index.to_bytes(4, "big")).digest()
     raws = tokens.encoding().decode_tokens_bytes(encoded)

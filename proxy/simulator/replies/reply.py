@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import orjson
 
+from proxy.simulator.memory import remembering
 from proxy.simulator.replies import tokens, words
 from proxy.simulator.replies.schema_instance import instance
 from proxy.simulator.script import model as script
@@ -41,6 +42,9 @@ FINISHES: dict[script.FinishReason, Finish] = {
 
 OWN = script.Reply()
 """A script that says nothing."""
+
+JUST_SAYS = {"text", "timing"}
+"""What a script gives that says a text and nothing more of the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,18 @@ class Prompt:
     logprobs: int | None = None
     media: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing in the request bounds a text that is said in reply, or adds to it."""
+        return self.limit is None and not (self.stop or self.thinking or self.reasoning)
+
 
 @dataclass(slots=True)
 class Words:
     """A text and its tokens."""
 
     text: str
-    encoded: list[int]
+    encoded: tokens.Tokens
 
     def parts(self, size: int = 1) -> list[str]:
         """The text in pieces of `size` tokens, as streams send it."""
@@ -142,17 +151,17 @@ class Choice:
 
 @dataclass(slots=True)
 class Reply:
+    """`completion_tokens` are those of all choices, `reasoning_tokens` among them."""
+
     choices: list[Choice]
     prompt_tokens: int
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
 
-    @property
-    def completion_tokens(self) -> int:
-        """Of all choices, reasoning included."""
-        return sum(choice.tokens for choice in self.choices)
-
-    @property
-    def reasoning_tokens(self) -> int:
-        return sum(choice.reasoning for choice in self.choices)
+    def __post_init__(self) -> None:
+        for choice in self.choices:
+            self.completion_tokens += choice.tokens
+            self.reasoning_tokens += choice.reasoning
 
 
 def request_key(model: str, body: Mapping[str, Any], raw: bytes) -> bytes:
@@ -207,9 +216,18 @@ def compose(prompt: Prompt, scripted: script.Reply | None = None) -> Reply:
     """The reply to `prompt`, as `scripted` says where it says something. Raises NoInstance where a schema has no
     instance."""
     given = scripted or OWN
+    if given.text is not None and JUST_SAYS.issuperset(given.model_fields_set) and prompt.is_free:
+        return Reply([_spoken(given.text)] * prompt.choices, prompt.prompt_tokens)
     calls = _calls(prompt, given)
     choices = [_choice(prompt, given, calls, index) for index in range(prompt.choices)]
     return Reply(choices, prompt.prompt_tokens if given.prompt_tokens is None else given.prompt_tokens)
+
+
+@remembering
+def _spoken(text: str) -> Choice:
+    """A text as it is, all of it."""
+    encoded = tokens.encode(text) if text else ()
+    return Choice(Words(text, encoded), "stop", len(encoded))
 
 
 def _calls(prompt: Prompt, given: script.Reply) -> list[tuple[str, str]]:
@@ -288,7 +306,7 @@ class _Budget:
 
     def take(self, text: str, overhead: int = 0) -> Words:
         """As much of `text` as there is room for."""
-        encoded = tokens.encode(text) if text else []
+        encoded = tokens.encode(text) if text else ()
         if self.left is not None and len(encoded) + overhead > self.left:
             encoded = encoded[: max(self.left - overhead, 0)]
             text = tokens.decode(encoded)

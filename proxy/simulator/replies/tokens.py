@@ -14,13 +14,18 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import orjson
 import tiktoken
+
+from proxy.simulator.memory import remembering
 
 VOCABULARY = "litellm/litellm_core_utils/tokenizers/fb374d419588a4632f3f557e76b4b70aebbca790"
 """o200k_base.tiktoken in tiktoken's cache: the name is the SHA-1 of the address it comes from."""
 
 STRETCH = 50_000
 """Characters encoded at a time: bounds what a hostile run of one character can cost."""
+
+Tokens = tuple[int, ...]
 
 
 class VocabularyMissing(RuntimeError):
@@ -53,22 +58,30 @@ def encoding() -> tiktoken.Encoding:
 def count(text: str) -> int:
     """How many tokens `text` is."""
     if len(text) <= STRETCH:
-        return len(encoding().encode_ordinary(text))
+        return len(encode(text))
     return sum(count(text[at : at + STRETCH]) for at in range(0, len(text), STRETCH))
 
 
-def encode(text: str) -> list[int]:
+@remembering
+def encode(text: str) -> Tokens:
     """The tokens of `text`."""
-    return encoding().encode_ordinary(text)
+    return tuple(encoding().encode_ordinary(text))
 
 
-def decode(tokens: list[int]) -> str:
+def decode(tokens: Tokens) -> str:
     """The text of `tokens`, without a character of which a part is missing at the end."""
     return encoding().decode_bytes(tokens).decode("utf-8", "ignore")
 
 
-def parts(tokens: list[int]) -> list[str]:
+@remembering
+def parts(tokens: Tokens) -> tuple[str, ...]:
     """The text token by token. A character that spans tokens comes whole with its last one; the tokens before
     it are then empty strings."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    return [decoder.decode(part) for part in encoding().decode_tokens_bytes(tokens)]
+    return tuple(decoder.decode(part) for part in encoding().decode_tokens_bytes(tokens))
+
+
+@remembering
+def quoted(tokens: Tokens) -> tuple[bytes, ...]:
+    """The parts that are not empty, each as a JSON string."""
+    return tuple(orjson.dumps(part) for part in parts(tokens) if part)

@@ -32,30 +32,9 @@ CALL_OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
 @dataclass(slots=True)
-class Asked:
-    """A request as rules see it.
+class Content:
+    """What the body of a request says: see Asked."""
 
-    `model` is the upstream's name, None where the request has none; `aliases` are the gateway's names for it. `text`
-    is the last text of the user's, `system` the system prompt, both empty where there is none. `tools` are the names
-    of the functions offered. `tool_results` are name and text of the results that end the conversation, if that is
-    what ends it. `turn` is 1 + the assistant's messages so far. `headers` have names in lower case.
-    """
-
-    provider: str
-    api: str
-    model: str | None
-    aliases: tuple[str, ...]
-    text: str
-    system: str
-    tools: tuple[str, ...]
-    tool_results: tuple[tuple[str, str], ...]
-    turn: int
-    stream: bool
-    headers: Mapping[bytes, bytes]
-
-
-@dataclass(slots=True)
-class _Content:
     text: str = ""
     system: str = ""
     tools: tuple[str, ...] = ()
@@ -63,26 +42,60 @@ class _Content:
     turn: int = 1
 
 
+@dataclass(slots=True)
+class Asked:
+    """A request as rules see it.
+
+    `model` is the upstream's name, None where the request has none; `aliases` are the gateway's names for it. `text`
+    is the last text of the user's, `system` the system prompt, both empty where there is none. `tools` are the names
+    of the functions offered. `tool_results` are name and text of the results that end the conversation, if that is
+    what ends it. `turn` is 1 + the assistant's messages so far. `headers` have names in lower case. What the `body`
+    says is read when a rule first looks at it.
+    """
+
+    provider: str
+    api: str
+    model: str | None
+    aliases: tuple[str, ...]
+    stream: bool
+    headers: Mapping[bytes, bytes]
+    body: dict[str, Any]
+    _content: Content | None = None
+
+    @property
+    def content(self) -> Content:
+        if self._content is None:
+            self._content = READERS[self.api](self.body)
+        return self._content
+
+    @property
+    def text(self) -> str:
+        return self.content.text
+
+    @property
+    def system(self) -> str:
+        return self.content.system
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        return self.content.tools
+
+    @property
+    def tool_results(self) -> tuple[tuple[str, str], ...]:
+        return self.content.tool_results
+
+    @property
+    def turn(self) -> int:
+        return self.content.turn
+
+
 def read(api: str, call: Call, aliases: tuple[str, ...] = ()) -> Asked:
     """`call` as rules see it; of a body that is no JSON object, only what is beside it."""
     body = call.body if isinstance(call.body, dict) else {}
-    content = READERS[api](body)
-    return Asked(
-        provider=PROVIDER_OF[api],
-        api=api,
-        model=call.model,
-        aliases=aliases,
-        text=content.text,
-        system=content.system,
-        tools=content.tools,
-        tool_results=content.tool_results,
-        turn=content.turn,
-        stream=call.stream,
-        headers=call.headers,
-    )
+    return Asked(PROVIDER_OF[api], api, call.model, aliases, call.stream, call.headers, body)
 
 
-def _chat(body: dict[str, Any]) -> _Content:
+def _chat(body: dict[str, Any]) -> Content:
     messages = _objects(body.get("messages"))
     names = {
         str(call.get("id")): str(_object(call.get("function")).get("name", ""))
@@ -94,7 +107,7 @@ def _chat(body: dict[str, Any]) -> _Content:
         if message.get("role") != "tool":
             break
         results.append((names.get(str(message.get("tool_call_id")), ""), text_of(message.get("content"))))
-    return _Content(
+    return Content(
         text=_last(text_of(message.get("content")) for message in reversed(messages) if message.get("role") == "user"),
         system="\n".join(
             text_of(message.get("content")) for message in messages if message.get("role") in ("system", "developer")
@@ -105,7 +118,7 @@ def _chat(body: dict[str, Any]) -> _Content:
     )
 
 
-def _messages(body: dict[str, Any]) -> _Content:
+def _messages(body: dict[str, Any]) -> Content:
     messages = _objects(body.get("messages"))
     names = {
         str(block.get("id")): str(block.get("name", ""))
@@ -115,7 +128,7 @@ def _messages(body: dict[str, Any]) -> _Content:
     }
     last = messages[-1] if messages else {}
     results = [block for block in _objects(last.get("content")) if block.get("type") == "tool_result"]
-    return _Content(
+    return Content(
         text=_last(text_of(message.get("content")) for message in reversed(messages) if message.get("role") == "user"),
         system=text_of(body.get("system")),
         tools=_names(tool.get("name") for tool in _objects(body.get("tools"))),
@@ -126,7 +139,7 @@ def _messages(body: dict[str, Any]) -> _Content:
     )
 
 
-def _generate_content(body: dict[str, Any]) -> _Content:
+def _generate_content(body: dict[str, Any]) -> Content:
     contents = _objects(body.get("contents"))
     users = [content for content in contents if content.get("role", "user") != "model"]
     last = contents[-1] if contents else {}
@@ -139,7 +152,7 @@ def _generate_content(body: dict[str, Any]) -> _Content:
         for function in _objects(tool.get("functionDeclarations") or tool.get("function_declarations"))
     ]
     system = body.get("systemInstruction") or body.get("system_instruction")
-    return _Content(
+    return Content(
         text=_last(text_of(content.get("parts")) for content in reversed(users)),
         system=text_of(_object(system).get("parts")),
         tools=_names(function.get("name") for function in declared),
@@ -152,7 +165,7 @@ def _generate_content(body: dict[str, Any]) -> _Content:
     )
 
 
-def _responses(body: dict[str, Any]) -> _Content:
+def _responses(body: dict[str, Any]) -> Content:
     given = body.get("input")
     earlier = STORE.items(body.get("previous_response_id")) or []
     items = earlier + (_objects(given) if not isinstance(given, str) else [{"role": "user", "content": given}])
@@ -166,7 +179,7 @@ def _responses(body: dict[str, Any]) -> _Content:
     # The assistant's words and calls are items one by one: those side by side are one turn.
     spoken = [item.get("role") == "assistant" or item.get("type") in (*CALLS, "reasoning") for item in items]
     system = [message.get("content") for message in messages if message.get("role") in ("system", "developer")]
-    return _Content(
+    return Content(
         text=_last(text_of(message.get("content")) for message in reversed(messages) if message.get("role") == "user"),
         system="\n".join(text for text in map(text_of, (body.get("instructions"), *system)) if text),
         tools=_names(tool.get("name") for tool in _objects(body.get("tools")) if tool.get("type") == "function"),
@@ -175,7 +188,7 @@ def _responses(body: dict[str, Any]) -> _Content:
     )
 
 
-READERS: dict[str, Callable[[dict[str, Any]], _Content]] = {
+READERS: dict[str, Callable[[dict[str, Any]], Content]] = {
     "chat": _chat,
     "messages": _messages,
     "generateContent": _generate_content,

@@ -54,7 +54,7 @@ class Counters:
     passed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, for that doubles the time to make one
 class Verdict:
     """What becomes of a request. `taker` is the rule that took it, None where none did. A `fault` may come with the
     `reply` that it delays or breaks. `limit` is that of a rate limit on the request, whoever took it."""

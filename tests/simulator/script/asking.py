@@ -6,27 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.simulator.script.asked import Asked
+from proxy.simulator.script.asked import Asked, Content
 from proxy.simulator.script.book import Book, Verdict
 from proxy.simulator.script.model import Rule, Script
 
 
 def asked(text: str = "hello", **fields: Any) -> Asked:
+    said = {name: fields.pop(name) for name in ("system", "tools", "tool_results", "turn") if name in fields}
     given: dict[str, Any] = {
         "provider": "openai",
         "api": "chat",
         "model": "gpt-4o",
         "aliases": (),
-        "text": text,
-        "system": "",
-        "tools": (),
-        "tool_results": (),
-        "turn": 1,
         "stream": False,
         "headers": {},
+        "body": {},
         **fields,
     }
-    return Asked(**given)
+    return Asked(**given, _content=Content(text, **said))
 
 
 @dataclass

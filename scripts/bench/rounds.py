@@ -1,0 +1,128 @@
+"""Servers under the same load in turns: started, measured, shown. Used by the benchmarks of this folder."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from load import Round, post
+
+START_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to ask, with which headers and body, and the processes whose CPU is counted."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any] = field(default_factory=dict)
+    pids: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A round, and the CPU that the server's processes used in it, in microseconds a request."""
+
+    round: Round
+    cpu: float | None
+
+
+Rounds = dict[str, list[Measured]]
+"""server -> what was measured of it, in the order of the rounds."""
+
+
+def options(description: str, *, rounds: int, seconds: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=int, default=seconds, help="that a round lasts for each server")
+    parser.add_argument("--json", type=Path, help="also write all rounds there")
+    return parser
+
+
+@contextmanager
+def serving(
+    command: Sequence[str], ready: str, *, headers: Mapping[str, str] | None = None, method: str = "GET", **spawn: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a server for as long as it is asked; begins when the address `ready` answers, with anything below 500."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process: subprocess.Popen[bytes] = subprocess.Popen(command, **{**quiet, **spawn})
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(ready, method, headers):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{' '.join(command)} does not answer")
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def answers(url: str, method: str, headers: Mapping[str, str] | None = None) -> bool:
+    try:
+        body = {} if method == "POST" else None
+        return httpx.request(method, url, json=body, headers=headers, trust_env=False).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def measure(servers: Mapping[str, Server], body: Mapping[str, Any], *, rounds: int, seconds: int, at: int) -> Rounds:
+    """Each server in each round, one after the other, with `at` connections; once before, unmeasured."""
+    found: Rounds = {name: [] for name in servers}
+    for server in servers.values():
+        post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=1)
+    for number in range(rounds):
+        print(f"\rround {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
+        for name, server in servers.items():
+            before = cpu_seconds(server.pids)
+            one = post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=seconds)
+            used = cpu_seconds(server.pids) - before
+            found[name].append(Measured(one, used / one.requests * 1e6 if server.pids else None))
+    print("\r\033[K", end="", file=sys.stderr)
+    return found
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return sum(one.user + one.system for one in times)
+
+
+def show(heading: str, rounds: Rounds) -> None:
+    """A table: each server's medians, and the first one's throughput as a multiple of the others', round by round."""
+    print(f"\n{heading}")
+    print(f"  {'':<18}{'requests/s':>10}  {'lowest to highest':<19}{'p50 ms':>8}{'p99 ms':>9}{'CPU us':>8}  ratio")
+    first = next(iter(rounds.values()))
+    for name, found in rounds.items():
+        speeds = sorted(one.round.per_second for one in found)
+        ratios = sorted(a.round.per_second / b.round.per_second for a, b in zip(first, found, strict=True))
+        used = [one.cpu for one in found if one.cpu is not None]
+        print(
+            f"  {name:<18}{statistics.median(speeds):>10.0f}  {f'{speeds[0]:.0f} to {speeds[-1]:.0f}':<19}"
+            f"{median(found, lambda r: r.p50):>8.2f}{median(found, lambda r: r.p99):>9.2f}"
+            f"{f'{statistics.median(used):.0f}' if used else '':>8}"
+            f"  {statistics.median(ratios):.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )
+
+
+def median(found: Sequence[Measured], of: Callable[[Round], float]) -> float:
+    return statistics.median(of(one.round) for one in found)
+
+
+def plain(rounds: Rounds) -> dict[str, Any]:
+    """As JSON has it."""
+    return {name: [{**asdict(one.round), "cpu_us": one.cpu} for one in found] for name, found in rounds.items()}
