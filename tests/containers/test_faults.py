@@ -32,7 +32,7 @@ def pair(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edg
     edge = Edge.make(tmp_path_factory.mktemp("pair"))
     try:
         limit = ("requests_per_minute: 1000", "requests_per_minute: 1000000")
-        edge.render(limit, arguments=("--replicas", "2"))
+        edge.render(limit, options=("--replicas", "2"))
         edge.project.up("edge")
         edge.control("POST", "/rules", {"when": {"text": TEXT}, "reply": {"text": "Always the same."}})
         yield edge
