@@ -15,6 +15,8 @@ from proxy.gateway.chat_mends import mend_chat
 log = logging.getLogger("proxy.gateway")
 
 MADE_FOR = "1.106.2"
+MOST_COUNTERS = 100_000
+"""Entries of each of LiteLLM's caches of counters and keys: a few for each key in use, some hundred bytes each."""
 
 
 def mend() -> None:
@@ -27,6 +29,7 @@ def mend() -> None:
     mend_generate_content()
     tell_parallel_calls_apart()
     name_fallbacks_of_limited_keys()
+    count_for_many_keys()
     mend_chat()
     tell_of_deleted_keys()
 
@@ -159,3 +162,17 @@ def tell_of_deleted_keys() -> None:
         return result
 
     endpoints.delete_verification_tokens = delete_verification_tokens
+
+
+def count_for_many_keys() -> None:
+    """Has LiteLLM keep count of more than some sixty keys at a time.
+
+    What it counts for limits and budgets is in caches of 200 entries, a few for each key, and of a full one those go
+    first that end first: the counters of the minute. With a hundred keys in use, no key's limit holds any more, without
+    a word.
+    """
+    from litellm.proxy import proxy_server
+
+    usage = proxy_server.proxy_logging_obj.internal_usage_cache.dual_cache
+    for cache in (usage, proxy_server.user_api_key_cache, proxy_server.spend_counter_cache):
+        cache.in_memory_cache.max_size_in_memory = MOST_COUNTERS

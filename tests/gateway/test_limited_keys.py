@@ -66,3 +66,10 @@ def test_a_key_at_its_limit_for_a_model_gets_the_fallback(
     sought = {"text": double.marker, "scope": "*"}
     calls = double.client.get("/_double/journal", params=sought).raise_for_status().json()["entries"]
     assert [call["model"] for call in calls] == UPSTREAMS
+
+
+def test_limits_hold_when_many_keys_are_in_use(asking: Callable[..., Ask]) -> None:
+    for _ in range(120):
+        assert asking()("/v1/chat/completions").status_code == 200
+    ask = asking(rpm_limit=2)
+    assert [ask("/v1/chat/completions").status_code for _ in range(4)] == [200, 200, 429, 429]

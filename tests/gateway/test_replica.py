@@ -35,6 +35,7 @@ def replica(stack: Any, folder: Path) -> dict[str, str]:
         "LITELLM_MASTER_KEY": stack.master_key,
         "LITELLM_SALT_KEY": "salt-of-a-test",
         "LITELLM_LOCAL_CONTROL_KEY": stack.control_key,
+        "VALKEY_PASSWORD": "of-a-test",
     }
     volumes = one(documents, "Deployment")["spec"]["template"]["spec"]["volumes"]
     [mounted] = [volume["secret"]["items"] for volume in volumes if "secret" in volume]
