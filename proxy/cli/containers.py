@@ -13,7 +13,7 @@ from proxy.stack.state import Run, StateDir
 
 def stop(state: StateDir, *, volumes: bool) -> bool:
     """Takes down the containers of this state folder, where it has any; whether there were some."""
-    from proxy.stack.compose import compose_of, take_down
+    from proxy.stack.compose import compose_of, other_folder, take_down
     from proxy.stack.docker import DockerError, Engine
 
     run = state.last_run()
@@ -23,18 +23,20 @@ def stop(state: StateDir, *, volumes: bool) -> bool:
     if run is None or run.project is None:
         return False
     try:
-        were_there = bool(Engine.connect().containers(run.project))
+        there = Engine.connect().containers(run.project)
     except DockerError as error:
         if known:
             raise
         if volumes:
             click.echo(f"Docker volumes of the project {run.project}, if there are any, stay: {error}", err=True)
         return False
-    if were_there or volumes:
-        if were_there:
+    if other := other_folder(there, state):
+        raise DockerError(f"the Compose project {run.project} runs from another state folder ({other}): it stays.")
+    if there or volumes:
+        if there:
             click.echo(f"Stopping the containers of {run.project} …", err=True)
         take_down(compose_of(run, state), state, volumes=volumes)
-    return were_there
+    return bool(there)
 
 
 def _rendered(state: StateDir) -> Run | None:

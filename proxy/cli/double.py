@@ -47,6 +47,8 @@ def with_double(command: Callable[..., None]) -> Callable[..., None]:
 
         target = target_of(url, key, StateDir(state_dir))
         here = target.simulator_url and target.control_key
+        if not here and target.address is not None:
+            raise click.ClickException("the double is behind the edge, which lets no control calls through.")
         address, with_key = (target.simulator_url, target.control_key) if here else (target.url, target.key)
         with DoubleClient(str(address), with_key, scope) as client:
             try:

@@ -35,7 +35,8 @@ SOURCE_LABEL = "litellm-local.source"
 # What only some starts want: taken away where this one does not. Others' profiles are their own.
 BY_PROFILE = {"simulator": "double", "edge": "edge", "certbot": "tls", "valkey": "scale"}
 READ_AT_START = {"postgres", "simulator", "gateway"}  # their files; the edge looks at its own all the time
-IMAGE_SOURCES = ("Dockerfile", "requirements.lock", "scripts/image_lock.py", "config/proxy.yaml", "proxy")
+# What the gateway's image is made from, but for config/proxy.yaml: the rendered one takes its place.
+IMAGE_SOURCES = ("Dockerfile", "requirements.lock", "scripts/image_lock.py", "proxy")
 
 
 class StackError(DockerError):
@@ -142,10 +143,9 @@ class ComposeStack:
 
     def _check_owner(self, there: Sequence[Container]) -> None:
         """Raises DockerError where the project's containers read another state folder."""
-        folders = {Path(one.env_file).parent for one in there if one.env_file}
-        if other := sorted(folders - {self._state.root}):
+        if other := other_folder(there, self._state):
             raise DockerError(
-                f"the Compose project {self.plan.project} runs from another state folder ({other[0]}). "
+                f"the Compose project {self.plan.project} runs from another state folder ({other}). "
                 "Stop it there, or give this one a name of its own: LITELLM_LOCAL_PROJECT=name"
             )
 
@@ -213,7 +213,7 @@ class ComposeStack:
             self.fail_on(hopeless(containers, self.restarts))
 
         try:
-            self.compose.run("up", "--detach", "--no-build", "--pull", "never", "--remove-orphans", watch=watch)
+            self.compose.run("up", "--detach", "--no-build", "--pull", "never", watch=watch)
         except ComposeError:
             self.fail_on(failed(self.engine.containers(self.plan.project)))
             raise
@@ -269,6 +269,12 @@ class ComposeStack:
             self._steps.say(f"    {line}")
 
 
+def other_folder(there: Sequence[Container], state: StateDir) -> Path | None:
+    """The state folder that containers of a project were started from, where it is not this one."""
+    folders = {Path(one.env_file).parent for one in there if one.env_file}
+    return next(iter(sorted(folders - {state.root})), None)
+
+
 def take_down(compose: Compose, state: StateDir, *, volumes: bool = False) -> None:
     """Stops and removes a project's containers and networks; its volumes, which hold the data, only if asked."""
     every = replace(compose, profiles=("*",))
@@ -317,8 +323,12 @@ def _condition(one: Container) -> str:
 
 
 def hopeless(containers: Sequence[Container], before: Mapping[str, int]) -> Container | None:
-    """One that Docker starts again and again; `before` has each one's restarts at the beginning, by id."""
-    return next((one for one in containers if one.restarts - before.get(one.id, 0) >= HOPELESS_RESTARTS), None)
+    """One that Docker starts again and again, seen while it is down, so that it tells how it ended.
+
+    `before` has each one's restarts at the beginning, by id.
+    """
+    ended = (one for one in containers if one.exit_code is not None)
+    return next((one for one in ended if one.restarts - before.get(one.id, 0) >= HOPELESS_RESTARTS), None)
 
 
 def failed(containers: Sequence[Container]) -> Container | None:

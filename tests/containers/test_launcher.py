@@ -109,6 +109,11 @@ def test_smoke_finds_it_and_trusts_it(launched: tuple[Launcher, str]) -> None:
     assert "no control of the simulator from here" in said
 
 
+def test_the_edge_keeps_control_calls_out_and_says_so(launched: tuple[Launcher, str]) -> None:
+    launcher, _ = launched
+    assert "behind the edge" in launcher.fail("double", "show")
+
+
 def test_the_other_stack_is_refused_on_its_folder(launched: tuple[Launcher, str]) -> None:
     launcher, _ = launched
     assert "the compose stack is up on" in launcher.fail("up", "--detach", "--port", str(launcher.port))
@@ -116,28 +121,34 @@ def test_the_other_stack_is_refused_on_its_folder(launched: tuple[Launcher, str]
 
 
 def test_a_second_up_changes_what_has_changed_and_down_keeps_the_data(launched: tuple[Launcher, str]) -> None:
-    """Another set of models, and no edge any more; then nothing for a while."""
     launcher, _ = launched
-    key = new_key(launcher, f"https://127.0.0.1:{launcher.https_port}")
+    behind_edge = f"https://127.0.0.1:{launcher.https_port}"
+    key = new_key(launcher, behind_edge)
     before = launcher.project.inspect()
-    said = launcher.up("--without", "google", "--port", str(launcher.port))
-    url = f"http://127.0.0.1:{launcher.port}"
-    assert re.search(rf"✓ Smoke checks .* (\d+) of \1 passed, {url}", said), said
+    # Other models, all else as it was: what reads them starts anew.
+    said = launcher.up(*launcher.edge, "--domain", DOMAIN, "--without", "google")
+    assert re.search(rf"✓ Smoke checks .* (\d+) of (\d+) passed, https://{DOMAIN}", said), said
     after = launcher.project.inspect()
-    assert not {"edge", "certbot"} & set(after)
-    assert after["postgres"]["State"]["StartedAt"] == before["postgres"]["State"]["StartedAt"]
-    assert after["gateway"]["State"]["StartedAt"] != before["gateway"]["State"]["StartedAt"]
-    with client_of(launcher, url) as client:
+    started = {
+        service for service in before if before[service]["State"]["StartedAt"] != after[service]["State"]["StartedAt"]
+    }
+    assert started == {"migrate", "gateway", "simulator"}
+    assert not {service for service in before if before[service]["Id"] != after[service]["Id"]}
+    with client_of(launcher, behind_edge) as client:
         models = {model["id"] for model in client.get("/v1/models").json()["data"]}
     assert "gpt-4o-mini" in models
     assert not {name for name in models if name.startswith("gemini")}
-    assert asks(launcher, url, key) == 200
-
+    # No edge any more.
+    launcher.up("--port", str(launcher.port), "--no-smoke")
+    assert not {"edge", "certbot"} & set(launcher.project.inspect())
+    assert asks(launcher, f"http://127.0.0.1:{launcher.port}", key) == 200
+    # Nothing for a while.
     assert "Stopped." in launcher.succeed("down")
     assert launcher.project.inspect() == {}
     assert launcher.fail("status", code=3)
-    launcher.up("--port", str(launcher.port), "--no-smoke")
-    assert asks(launcher, url, key) == 200
+    said = launcher.up("--port", str(launcher.port))
+    assert f"37 of 37 passed, http://127.0.0.1:{launcher.port}" in said
+    assert asks(launcher, f"http://127.0.0.1:{launcher.port}", key) == 200
 
 
 # -- foreground --------------------------------------------------------------------------------------------
@@ -250,6 +261,9 @@ def test_the_database_alone_in_a_container(launcher: Launcher) -> None:
 
     launcher.succeed("down")
     assert launcher.project.inspect() == {}
-    launcher.succeed("up", *options, "--no-smoke")
+    again = Foreground(launcher, *(word for word in options if word != "--detach"), "--no-smoke")
+    again.until("Ready in")
     assert asks(launcher, url, key) == 200
     assert "the embedded stack is up on" in launcher.fail("up", "--stack", "compose", "--detach")
+    assert again.end(signal.SIGINT) == 0
+    assert launcher.project.inspect() == {}

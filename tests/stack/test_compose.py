@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from proxy.catalog import project_root
-from proxy.stack.compose import failed, hopeless, summary, told
+from proxy.stack.compose import failed, hopeless, other_folder, summary, told
 from proxy.stack.compose_plan import ComposeOptions, ComposePlan, OptionsError, make_plan, project_of
 from proxy.stack.docker import Container
+from proxy.stack.state import StateDir
 
 CONFIG = project_root() / "config" / "proxy.yaml"
 
@@ -144,9 +145,17 @@ def test_the_cause_is_blamed_before_what_follows_from_it() -> None:
 
 
 def test_one_that_is_started_again_and_again_is_hopeless_but_not_for_its_past() -> None:
-    restarted = a_container(restarts=4)
+    restarted = a_container(restarts=4, state="restarting", exit_code=1)
     assert hopeless([WELL, restarted], {}) is restarted
     assert hopeless([WELL, restarted], {"1": 2}) is None
+    assert hopeless([a_container(restarts=4)], {}) is None  # while it runs it does not tell how it ended
+
+
+def test_containers_of_another_folder_are_not_ours(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    ours, others = (a_container(env_file=str(tmp_path / name / "compose.env")) for name in ("state", "other"))
+    assert other_folder([WELL, ours], state) is None
+    assert other_folder([ours, others], state) == tmp_path / "other"
 
 
 @pytest.mark.parametrize(
