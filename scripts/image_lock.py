@@ -14,10 +14,10 @@ from pathlib import Path
 
 # In the lock for the tests alone: what no dependency of the project asks for.
 FOR_TESTS = frozenset((
-    "anthropic", "ast-serialize", "docstring-parser", "execnet", "google-auth", "google-genai", "iniconfig",
-    "librt", "mypy", "mypy-extensions", "pathspec", "pluggy", "pyasn1", "pyasn1-modules", "pytest",
-    "pytest-timeout", "pytest-xdist", "ruff", "setuptools", "tenacity", "types-jsonschema", "types-psutil",
-    "types-pyyaml", "types-requests",
+    "anthropic", "ast-serialize", "docstring-parser", "execnet", "google-auth", "google-genai", "importlib-resources",
+    "iniconfig", "kubernetes-validate", "librt", "mypy", "mypy-extensions", "pathspec", "pluggy", "pyasn1",
+    "pyasn1-modules", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "setuptools", "tenacity",
+    "types-jsonschema", "types-psutil", "types-pyyaml", "types-requests",
 ))  # fmt: skip
 
 # Asked for by the project or by LiteLLM, and never used by a gateway in a container.

@@ -9,7 +9,13 @@ import pytest
 
 from proxy import secrets
 
-NAMES = (secrets.MASTER_KEY, secrets.SALT_KEY, secrets.POSTGRES_PASSWORD, secrets.CONTROL_KEY)
+NAMES = (
+    secrets.MASTER_KEY,
+    secrets.SALT_KEY,
+    secrets.POSTGRES_PASSWORD,
+    secrets.CONTROL_KEY,
+    secrets.VALKEY_PASSWORD,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +28,7 @@ def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     first = secrets.ensure_secrets(path)
     assert set(first) == set(NAMES)
-    assert len(set(first.values())) == 4
+    assert len(set(first.values())) == len(NAMES)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert secrets.ensure_secrets(path) == first
     assert secrets.ensure_secrets(tmp_path / "other") != first
@@ -88,3 +94,34 @@ def test_weak_keys_are_told_apart(key: str, why: str) -> None:
 def test_a_mask_shows_little() -> None:
     assert secrets.mask("sk-abcdefghijklmnopqrstuvwxyz") == "sk-abc…"
     assert secrets.mask("short") == "s…"
+
+
+def test_a_new_value_takes_the_old_ones_line(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    before = secrets.ensure_secrets(path)
+    path.write_text(f"{path.read_text()}# mine\nOPENAI_API_KEY=abc\nexport {secrets.MASTER_KEY}='sk-set-later'\n")
+    path.chmod(0o644)
+    made = secrets.rotate(path, [secrets.MASTER_KEY], keep={"X": "1"})
+    text = path.read_text()
+    assert "sk-set-later" not in text
+    assert before[secrets.MASTER_KEY] not in text
+    assert "# mine\nOPENAI_API_KEY=abc\n" in text
+    assert secrets.read_env_file(path) == {**before, **made, "OPENAI_API_KEY": "abc", "X": "1"}
+    assert secrets.weakness(made[secrets.MASTER_KEY]) is None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    secrets.forget(path, "X")
+    assert secrets.read_env_file(path) == {**before, **made, "OPENAI_API_KEY": "abc"}
+    assert [entry.name for entry in tmp_path.iterdir()] == [".env"]
+
+
+def test_what_cannot_be_changed_is_said_and_nothing_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / ".env"
+    with pytest.raises(secrets.SecretsError, match="has no LITELLM_MASTER_KEY yet"):
+        secrets.rotate(path, [secrets.MASTER_KEY])
+    assert not path.exists()
+    secrets.ensure_secrets(path)
+    text = path.read_text()
+    monkeypatch.setenv(secrets.CONTROL_KEY, "double-of-the-environment")
+    with pytest.raises(secrets.SecretsError, match="set in the environment"):
+        secrets.rotate(path, [secrets.MASTER_KEY, secrets.CONTROL_KEY])
+    assert path.read_text() == text

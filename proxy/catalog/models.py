@@ -136,6 +136,28 @@ class Limits(_Section):
     max_nesting: int = Field(gt=0, le=500, description="How deep the JSON of a request may go.")
 
 
+class Breaker(_Section):
+    """What becomes of requests while a model's provider is down."""
+
+    enabled: bool = Field(default=True, description="false: every request makes all its attempts, outage or not.")
+    failed_requests: int = Field(
+        default=2,
+        ge=1,
+        le=1000,
+        description="A model counts as down after this many requests' worth of attempts have failed in a row, over at "
+        "least the time that the retries of one take.",
+    )
+    probe_seconds: Annotated[float, Field(ge=0.1, le=600, allow_inf_nan=False)] = Field(
+        default=4,
+        description="Time between two probes of a model that is down: how long it takes to be noticed that it is back.",
+    )
+    without_fallback: Literal["refuse", "ask"] = Field(
+        default="refuse",
+        description="A request for a model that is down and has no chain: refuse it with 503 and a retry-after, or ask "
+        "all the same.",
+    )
+
+
 class Gateway(_Section):
     """Where the gateway listens."""
 
@@ -257,6 +279,9 @@ class Catalog(_Section):
     models: dict[Alias, Model] = Field(min_length=1, description="Models by the alias clients ask for.")
     fallbacks: dict[str, list[str]] = Field(description="For an alias, the aliases asked in its place, in order.")
     limits: Limits = Field(description="Limits inside the gateway.")
+    breaker: Breaker = Field(
+        default_factory=Breaker, description="What becomes of requests while a model's provider is down."
+    )
     gateway: Gateway = Field(description="Where the gateway listens.")
     database: Database = Field(default_factory=Database, description="PostgreSQL.")
     health: Health = Field(description="Background probes of the models.")

@@ -23,6 +23,8 @@ COMMANDS = {
     "doctor": ("proxy.cli.doctor:doctor", "Check this machine and say what to mend."),
     "backup": ("proxy.cli.backup:backup", "Write the database to a file."),
     "restore": ("proxy.cli.backup:restore", "Replace the database by what a backup holds."),
+    "keys": ("proxy.cli.keys:keys", "New keys and passwords in place of the old ones."),
+    "upgrade": ("proxy.cli.upgrade:upgrade", "Bring the containers to a new image, or back where that fails."),
     "migrate": ("proxy.cli.migrate:migrate", "Apply LiteLLM's migrations to a database."),
 }
 

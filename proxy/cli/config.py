@@ -18,6 +18,7 @@ from proxy.catalog.load import read_catalog
 from proxy.catalog.problems import describe, shown
 from proxy.catalog.schema import schema_text
 from proxy.catalog.source import Source
+from proxy.cli.k8s import check_manifests, render_k8s
 from proxy.cli.options import (
     compose_options,
     config_option,
@@ -44,13 +45,23 @@ def config() -> None:
 @config.command()
 @config_option
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
+@click.option("--k8s", is_flag=True, help="Kubernetes manifests rather than the file: those it renders to, or PATHS.")
+@click.argument("paths", nargs=-1)
 @json_option
-def check(config: Path, strict: bool, as_json: bool) -> None:
+def check(config: Path, strict: bool, k8s: bool, paths: tuple[str, ...], as_json: bool) -> None:
     """Say all that is wrong with the file, and what has changed at the providers.
+
+    With --k8s, what is wrong with Kubernetes manifests beyond what a schema sees: in what the file renders to, or in
+    PATHS: files, folders, or - for standard input.
 
     \b
     Exit code: 0 right (warnings or not), 1 not right (or, with --strict, warned about).
     """
+    if k8s:
+        _check_k8s(config, paths, strict, as_json)
+        return
+    if paths:
+        raise click.UsageError("PATHS are Kubernetes manifests: add --k8s. For another proxy.yaml: --config.")
     try:
         catalog, source = read_catalog(config)
     except CatalogError as error:
@@ -62,6 +73,26 @@ def check(config: Path, strict: bool, as_json: bool) -> None:
     else:
         _report_warnings(config, catalog, warnings, source)
     if strict and warnings:
+        sys.exit(1)
+
+
+def _check_k8s(config: Path, paths: tuple[str, ...], strict: bool, as_json: bool) -> None:
+    try:
+        findings = check_manifests(config, paths)
+    except CatalogError as error:
+        _report_problems(error, as_json)
+        sys.exit(1)
+    problems = [one for one in findings if not one.warning]
+    warnings = [one for one in findings if one.warning]
+    if as_json:
+        shapes = [[{"where": one.where, "message": one.message} for one in some] for some in (problems, warnings)]
+        _print_json({"ok": not problems, "problems": shapes[0], "warnings": shapes[1]})
+    else:
+        for one in findings:
+            click.echo(f"{one.where}: {'warning: ' if one.warning else ''}{one.message}")
+        counts = f"{_count(len(problems), 'problem')}, {_count(len(warnings), 'warning')}"
+        click.echo(f"\n{counts}." if findings else "The manifests are right.")
+    if problems or (strict and warnings):
         sys.exit(1)
 
 
@@ -116,6 +147,9 @@ def render_compose(**given: Any) -> None:
     plan.write()
     click.echo(f"Wrote {len(plan.files) + 1} files below {plan.root}, for {plan.choice.mode} mode. Start it:", err=True)
     click.echo(f"  docker compose --env-file {shown(plan.root / COMPOSE_ENV)} up -d", err=True)
+
+
+render.add_command(render_k8s)
 
 
 @config.command()

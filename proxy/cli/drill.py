@@ -62,6 +62,7 @@ def drill(
     Kinds of fault:
       400 401 403 404 408 409 413 422 429 500 502 503 504 529, 429+retry-after
       delay  drop  cut  malformed  error-event
+      outage: some requests in a row meet it, and then it ends
       at the limits: hang  dribble  slow-retries  request-limit
     """
     from proxy.catalog import load_catalog
@@ -96,10 +97,10 @@ def drill(
 
 
 def _check_names(catalog: Catalog, chains: Sequence[str], faults: Sequence[str]) -> None:
-    from proxy.checks.drill import limits
+    from proxy.checks.drill import limits, outages
     from proxy.checks.drill.faults import kinds
 
-    known = [*(kind.name for kind in kinds(catalog)), *limits.KINDS]
+    known = [*(kind.name for kind in kinds(catalog)), outages.KIND, *limits.KINDS]
     for given, names, option in ((chains, list(catalog.models), "--chain"), (faults, known, "--fault")):
         if wrong := [name for name in given if name not in names]:
             raise click.BadParameter(f"{wrong[0]!r} is unknown. Known: {', '.join(names)}", param_hint=option)
@@ -118,22 +119,30 @@ async def _run(
 
     from proxy.checks.drill.cases import cases
     from proxy.checks.drill.limits import KINDS, run_limits, scaled
+    from proxy.checks.drill.outages import KIND as OUTAGE
+    from proxy.checks.drill.outages import outages, run_outages
     from proxy.checks.drill.run import Deployment, run_cases
     from proxy.stack.beside import gateway_beside
 
     chosen = list(cases(catalog, models=chains, only=faults))
-    if not chosen and state is None:
-        raise click.UsageError(f"{', '.join(faults)}: tried with --limits only.")
+    down = list(outages(catalog, chains)) if not faults or OUTAGE in faults else []
+    if not (chosen or down) and state is None:
+        why = "the breaker is switched off" if OUTAGE in faults else "tried with --limits only"
+        raise click.UsageError(f"{', '.join(faults)}: {why}.")
     done = 0
 
     def tell(outcome: Outcome) -> None:
         nonlocal done
         done += 1
-        say(f"{done} of {len(chosen)}: {outcome.name}")
+        say(f"{done} of {len(chosen) + len(down)}: {outcome.name}")
 
     async def at_faults() -> list[Outcome]:
         async with Deployment(target, catalog) as deployment:
             return await run_cases(deployment, chosen, tell)
+
+    async def in_outages() -> list[Outcome]:
+        async with Deployment(target, catalog) as deployment:
+            return await run_outages(deployment, down, tell)
 
     async def at_limits(run: Run, state: StateDir) -> list[Outcome]:
         small = scaled(catalog)
@@ -144,7 +153,7 @@ async def _run(
 
     async with Deployment(target, catalog) as deployment:
         await deployment.check()
-    work = [asyncio.create_task(at_faults())]
+    work = [asyncio.create_task(at_faults()), asyncio.create_task(in_outages())]
     if state and (run := state.read_run()):
         work.append(asyncio.create_task(at_limits(run, state)))  # meanwhile: both mostly wait
     try:

@@ -15,12 +15,11 @@ import click
 from proxy.cli.announce import announce, prove
 from proxy.cli.progress import steps_for
 from proxy.stack.compose import ComposeStack, Images
-from proxy.stack.compose_plan import ComposeOptions, make_plan
+from proxy.stack.compose_plan import LAYOUT, ComposeOptions, make_plan
 from proxy.stack.state import StateDir
 from proxy.stack.steps import Steps
 
 SMOKE_FAILED, INTERRUPTED = 1, 130
-LAYOUT = ("edge", "domain", "email", "replicas", "http_port", "https_port", "mode", "without", "port")
 
 
 def up_compose(state: StateDir, database: str | None, *, smoke: bool, detach: bool, as_json: bool, **given: Any) -> int:
@@ -33,7 +32,7 @@ def up_compose(state: StateDir, database: str | None, *, smoke: bool, detach: bo
         **{name: given[name] for name in LAYOUT},
     )
     steps = steps_for(sys.stderr if as_json else sys.stdout)
-    with state.hold(), _signals_as_ctrl_c():
+    with state.hold(), signals_as_ctrl_c():
         stack = ComposeStack(make_plan(options), state, steps, Images(given["build"], given["pull"]))
         return _serve(stack, state, steps, smoke=smoke, detach=detach, as_json=as_json)
 
@@ -80,7 +79,7 @@ def _follow(stack: ComposeStack, steps: Steps, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _signals_as_ctrl_c() -> Iterator[None]:
+def signals_as_ctrl_c() -> Iterator[None]:
     """SIGTERM and SIGHUP end the command in order, as Ctrl-C does, which does so in the background, too."""
 
     def interrupt(_number: int, _frame: object) -> None:

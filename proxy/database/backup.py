@@ -21,14 +21,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-import psycopg
 from psycopg import sql
 
 from proxy import __version__
-from proxy.database.connection import connected, libpq_url
-from proxy.database.errors import DatabaseError, masked_url
+from proxy.database.errors import DatabaseError
 from proxy.database.migrations import load_migrations
-from proxy.database.postgres_tools import Tools, tools_for
+from proxy.database.servers import Database, Server, check_alone, end, last_error, opened
 
 FORMAT = 1
 DUMP, MANIFEST = "database.dump", "manifest.json"
@@ -37,7 +35,9 @@ CHUNK = 1024 * 1024
 
 # A row as text looks the same wherever it is read with these.
 SESSION = "SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; SET extra_float_digits = 1; SET bytea_output = 'hex'; "
-ROWS = "SELECT count(*), coalesce(sum(('x' || left(md5(t::text), 15))::bit(60)::bigint), 0)::text FROM {} t"
+ROWS = (
+    "SELECT count(*) AS rows, coalesce(sum(('x' || left(md5(t::text), 15))::bit(60)::bigint), 0)::text AS sum FROM {} t"
+)
 
 Tell = Callable[[str], None]
 
@@ -74,41 +74,38 @@ class Manifest:
         return sum(table.rows for table in self.tables.values())
 
 
-def backup(url: str, file: Path, tell: Tell, *, replace: bool = False) -> Manifest:
-    """Writes the database of `url` to `file`, readable by its owner alone. Raises BackupError, DatabaseError.
+def backup(database: Database, file: Path, tell: Tell, *, replace: bool = False) -> Manifest:
+    """Writes the database to `file`, readable by its owner alone. Raises BackupError, DatabaseError.
 
     What is written to the database meanwhile is not in it; nothing has to be stopped. `tell` hears of progress.
     """
     if file.exists() and not replace:
         raise BackupError(f"{file} is there already. Name another file, or give --force to replace it.")
-    _, schema = libpq_url(url)
-    with _written(file, replace) as raw, connected(url) as connection:
-        tools = tools_for(connection, url)
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            connection.execute(SESSION)
-            snapshot = _value(connection, "SELECT pg_export_snapshot()")
-            tell("counting rows")
-            tables = _tables(connection, schema)
-            if LEDGER not in tables:
-                raise BackupError(f"{masked_url(url)} holds no database of LiteLLM's. Check its name in the URL.")
-            query = sql.SQL("SELECT migration_name FROM {} WHERE finished_at IS NOT NULL ORDER BY 1")
-            applied = [row[0] for row in connection.execute(query.format(sql.Identifier(schema, LEDGER)))]
-            with zipfile.ZipFile(raw, "w") as archive:
-                size, digest = _dump(tools, schema, snapshot, archive, tell)
-                manifest = Manifest(
-                    format=FORMAT,
-                    made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                    made_by=f"litellm-local {__version__}",
-                    litellm=version("litellm"),
-                    postgres=_value(connection, "SHOW server_version"),
-                    schema=schema,
-                    migrations=applied,
-                    tables=tables,
-                    dump_bytes=size,
-                    dump_sha256=digest,
-                )
-                archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=1))
+    with _written(file, replace) as raw, opened(database) as server:
+        server.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        server.execute(SESSION)
+        snapshot = _value(server, "SELECT pg_export_snapshot() AS value")
+        tell("counting rows")
+        tables = tables_of(server)
+        if LEDGER not in tables:
+            raise BackupError(f"{server.name} holds no database of LiteLLM's. Is it the right one?")
+        query = sql.SQL("SELECT migration_name FROM {} WHERE finished_at IS NOT NULL")
+        applied = server.rows(query.format(sql.Identifier(server.schema, LEDGER)).as_string(None))
+        with zipfile.ZipFile(raw, "w") as archive:
+            size, digest = _dump(server, snapshot, archive, tell)
+            manifest = Manifest(
+                format=FORMAT,
+                made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                made_by=f"litellm-local {__version__}",
+                litellm=version("litellm"),
+                postgres=_value(server, "SELECT current_setting('server_version') AS value"),
+                schema=server.schema,
+                migrations=sorted(row["migration_name"] for row in applied),
+                tables=tables,
+                dump_bytes=size,
+                dump_sha256=digest,
+            )
+            archive.writestr(MANIFEST, json.dumps(asdict(manifest), indent=1))
     return manifest
 
 
@@ -134,8 +131,8 @@ def read_manifest(file: Path) -> Manifest:
     return manifest
 
 
-def restore(url: str, file: Path, tell: Tell) -> Manifest:
-    """Replaces the database of `url` by what `file` holds, all or nothing. Raises BackupError, DatabaseError.
+def restore(database: Database, file: Path, tell: Tell) -> Manifest:
+    """Replaces the database by what `file` holds, all or nothing. Raises BackupError, DatabaseError.
 
     Nothing else may be connected to the database. Migrate it afterwards: the backup may be an older LiteLLM's.
     """
@@ -147,25 +144,29 @@ def restore(url: str, file: Path, tell: Tell) -> Manifest:
             f"{file} was made with LiteLLM {manifest.litellm}, which is newer than this one ({version('litellm')}): "
             f"migration {unknown[-1]} is unknown here. Upgrade first. Nothing was changed."
         )
-    _, schema = libpq_url(url)
-    if schema != manifest.schema:
-        raise BackupError(
-            f"{file} holds the schema '{manifest.schema}', the URL names '{schema}'. Nothing was changed."
-        )
-    with connected(url) as connection:
-        others = _value(
-            connection,
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND backend_type = 'client backend'",
-        )
-        if others:
-            raise BackupError(
-                f"{others} other connections use {masked_url(url)}. Stop the gateways first, then run it again."
-            )
-        tools = tools_for(connection, url)
-    with zipfile.ZipFile(file) as archive, archive.open(DUMP) as dump:
-        _replay(tools, dump, manifest, tell)
+    with opened(database) as server:
+        _check_fits(server, file, manifest)
+        with zipfile.ZipFile(file) as archive, archive.open(DUMP) as dump:
+            _replay(server, dump, manifest, tell)
     return manifest
+
+
+def _check_fits(server: Server, file: Path, manifest: Manifest) -> None:
+    if server.schema != manifest.schema:
+        raise BackupError(
+            f"{file} holds the schema '{manifest.schema}', the URL names '{server.schema}'. Nothing was changed."
+        )
+    here = _value(server, "SELECT current_setting('server_version') AS value")
+    if _major(manifest.postgres) > _major(here):
+        raise BackupError(
+            f"{file} was made from PostgreSQL {manifest.postgres}; {server.name} is {here}, which cannot read what a "
+            "newer one has written. Nothing was changed."
+        )
+    check_alone(server)
+
+
+def _major(postgres: str) -> int:
+    return int(postgres.partition(".")[0].split()[0])
 
 
 # -- dump ------------------------------------------------------------------------------------------------------
@@ -194,14 +195,15 @@ def _written(file: Path, replace: bool) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-def _dump(tools: Tools, schema: str, snapshot: str, archive: zipfile.ZipFile, tell: Tell) -> tuple[int, str]:
+def _dump(server: Server, snapshot: str, archive: zipfile.ZipFile, tell: Tell) -> tuple[int, str]:
     """pg_dump into the archive; its size and SHA-256."""
-    command = tools.command(
-        "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--schema={schema}", f"--snapshot={snapshot}"
-    )
+    what = (f"--schema={server.schema}", f"--snapshot={snapshot}")
+    command = server.command("pg_dump", "--format=custom", "--no-owner", "--no-privileges", *what)
     digest, size = hashlib.sha256(), 0
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, env=tools.environment, stdout=subprocess.PIPE, stderr=said)
+        process = subprocess.Popen(
+            command, env=server.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+        )
         try:
             assert process.stdout is not None  # noqa: S101 - it is a pipe
             with archive.open(DUMP, "w", force_zip64=True) as member:
@@ -212,45 +214,49 @@ def _dump(tools: Tools, schema: str, snapshot: str, archive: zipfile.ZipFile, te
                     tell(f"{size / 1e6:.0f} MB")
             code = process.wait()
         finally:
-            _end(process)
+            end(process)
         if code:
-            raise BackupError(f"pg_dump failed: {_last_line(said)}. Nothing was written.")
+            raise BackupError(f"pg_dump failed: {last_error(said)}. Nothing was written.")
     return size, digest.hexdigest()
 
 
-def _tables(connection: psycopg.Connection[Any], schema: str) -> dict[str, Table]:
-    names = connection.execute(
-        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE c.relkind = 'r' AND n.nspname = %s ORDER BY 1",
-        (schema,),
-    ).fetchall()
+def tables_of(server: Server) -> dict[str, Table]:
+    """Rows and checksum of every table; the session is to be set by SESSION."""
+    query = sql.SQL(
+        "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE c.relkind = 'r' AND n.nspname = {}"
+    )
+    names = sorted(row["name"] for row in server.rows(query.format(server.schema).as_string(None)))
     found = {}
-    for (name,) in names:
-        row = connection.execute(sql.SQL(ROWS).format(sql.Identifier(schema, name))).fetchone()
-        assert row is not None  # noqa: S101 - an aggregate has a row
-        found[name] = Table(*row)
+    for name in names:
+        (row,) = server.rows(sql.SQL(ROWS).format(sql.Identifier(server.schema, name)).as_string(None))
+        found[name] = Table(row["rows"], row["sum"])
     return found
 
 
 # -- restore ---------------------------------------------------------------------------------------------------
 
 
-def _replay(tools: Tools, dump: IO[bytes], manifest: Manifest, tell: Tell) -> None:
+def _replay(server: Server, dump: IO[bytes], manifest: Manifest, tell: Tell) -> None:
     """The dump into the database, in one transaction that is committed once every checksum fits."""
-    with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile() as copy:
-        # pg_restore wants to seek, which a member of an archive does not offer it.
-        while chunk := dump.read(CHUNK):
-            copy.write(chunk)
-        copy.flush()
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as copy:
+        try:
+            while chunk := dump.read(CHUNK):  # a member of an archive is no file that a program could be given
+                copy.write(chunk)
+            copy.seek(0)
+        except OSError as error:
+            raise BackupError(f"no room in {tempfile.gettempdir()}: {error.strerror}. Nothing was changed.") from None
         psql = subprocess.Popen(
-            tools.command("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"),
-            env=tools.environment,
+            server.command("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"),
+            env=server.environment,
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=said,
         )
         reader = subprocess.Popen(
-            tools.command("pg_restore", "--no-owner", "--no-privileges", "--file=-", copy.name),
-            env=tools.environment,
+            server.command("pg_restore", "--no-owner", "--no-privileges", "--file=-"),
+            env=server.environment,
+            stdin=copy,
             stdout=subprocess.PIPE,
             stderr=said,
         )
@@ -258,10 +264,10 @@ def _replay(tools: Tools, dump: IO[bytes], manifest: Manifest, tell: Tell) -> No
             _feed(psql, reader, manifest, tell)
             code = reader.wait() or psql.wait()
         finally:
-            _end(reader)
-            _end(psql)  # without its COMMIT: the server takes everything back
+            end(reader)
+            end(psql)  # without its COMMIT: the server takes everything back
         if code:
-            raise BackupError(f"the restore failed and was taken back, nothing was changed: {_last_line(said)}")
+            raise BackupError(f"the restore failed and was taken back, nothing was changed: {last_error(said)}")
 
 
 def _feed(psql: subprocess.Popen[bytes], reader: subprocess.Popen[bytes], manifest: Manifest, tell: Tell) -> None:
@@ -296,9 +302,8 @@ def _verification(manifest: Manifest) -> str:
 # -- small things ----------------------------------------------------------------------------------------------
 
 
-def _value(connection: psycopg.Connection[Any], query: Any) -> Any:
-    row = connection.execute(query).fetchone()
-    return row[0] if row else None
+def _value(server: Server, query: str) -> Any:
+    return server.rows(query)[0]["value"]
 
 
 def _digest(file: IO[bytes]) -> str:
@@ -306,21 +311,3 @@ def _digest(file: IO[bytes]) -> str:
     while chunk := file.read(CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe:
-            with suppress(OSError):
-                pipe.close()
-
-
-def _last_line(said: IO[bytes]) -> str:
-    """The error as the program said it: its last line that names one."""
-    said.seek(0)
-    lines = [line.strip() for line in said.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "ERROR" in line or "error" in line or "FATAL" in line]
-    return (errors or lines or ["no reason given"])[-1]

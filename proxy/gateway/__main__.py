@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
 
@@ -22,9 +23,8 @@ from proxy.gateway.settings import SettingsError, read_settings
 WRONG_SETTINGS = 2
 NOT_STARTED = 1
 
+END_SECONDS = 15  # beyond the longest that a request may take, for its last bytes
 KEEP_ALIVE_SECONDS = 75  # above what clients and nginx keep a connection for, so that they close it, not we
-SHUTDOWN_SECONDS = 15  # for requests under way
-
 
 log = logging.getLogger("proxy.gateway")
 
@@ -74,7 +74,8 @@ def main() -> int:
         wait_until_migrated(settings.database_url, settings.database_wait, lambda why: log.info("%s", why))
     except DatabaseError as error:
         return _fail(NOT_STARTED, str(error))
-    return _serve(app, listener, stopping)
+    patience = catalog.limits.request_timeout_seconds + END_SECONDS
+    return _serve(app, listener, stopping, settings.drain, max(settings.drain, patience))
 
 
 def pass_through_bases(simulator: str) -> dict[str, str]:
@@ -109,7 +110,9 @@ def _log_to_stdout() -> None:
         logging.getLogger(name).propagate = False
 
 
-def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event) -> int:
+def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, drain: float, patience: float) -> int:
+    """Serves until SIGTERM or SIGINT. Requests under way then have `drain` seconds to end; after a SIGUSR1, which an
+    upgrade sends before, `patience` seconds."""
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -124,9 +127,14 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event) -> in
         access_log=False,  # replies.py has its own, without queries
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_graceful_shutdown=round(drain),
     )
     server = Server(config)
+
+    def take_time() -> None:
+        config.timeout_graceful_shutdown = round(patience)
+
+    signal.signal(signal.SIGUSR1, lambda *_: take_time())
     try:
         server.run(sockets=[listener])
     except SystemExit:  # uvicorn's way to say that the app did not start

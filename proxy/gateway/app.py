@@ -1,7 +1,8 @@
 """Puts the gateway together: LiteLLM's app in the middle, the guards around it, /usage on it.
 
 `build_app` imports LiteLLM, which takes seconds; call it when the environment is complete (see __main__.py).
-From the outside in: replies, the double's control (in double mode), deadline, bodies, readiness, paths, LiteLLM.
+From the outside in: replies, the double's control (in double mode), the breaker's traces, deadline, bodies, readiness,
+open breakers, paths, LiteLLM.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Query as Parameter
 from fastapi import Request, Response
@@ -22,15 +23,18 @@ from proxy.gateway import internals, mends, scopes
 from proxy.gateway.bodies import BodyGuard
 from proxy.gateway.deadline import Deadline
 from proxy.gateway.double import Control, Double
-from proxy.gateway.errors import Refusal, error_body
+from proxy.gateway.errors import CLOSED, Refusal, error_body, send_refusal
 from proxy.gateway.openapi import OpenApiCache
 from proxy.gateway.overrides import Overrides
-from proxy.gateway.probes import FirstProbes
+from proxy.gateway.probes import FirstProbes, OpenBreakers
 from proxy.gateway.replies import Replies
-from proxy.gateway.routes import Api, api_of
+from proxy.gateway.routes import CLOSED_PATH, Api, api_of
 from proxy.gateway.scrub import Scrubber
 from proxy.gateway.simulator import Simulator
 from proxy.gateway.usage import DEFAULT_DAYS, Usage, UsageReport, parse_query
+
+if TYPE_CHECKING:
+    from proxy.gateway.breaker_hooks import BreakerHooks
 
 _PROBE_MARGIN_SECONDS = 5.0
 
@@ -47,11 +51,14 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
         internals.put_on_upstream_requests(
             lambda token, headers, call_id: scopes.upstream_headers(token, headers.get(scopes.SCOPE_HEADER), call_id)
         )
+    hooks = breaker(catalog, double=mode == "double")
     add_usage_route(proxy_server.app, catalog)
     overrides = Overrides(
         internals.own_parameters(), max_timeout=limits.request_timeout_seconds, max_retries=limits.retries
     )
     app: ASGIApp = OpenApiCache(Paths(proxy_server.app), proxy_server.app, cache)
+    if hooks is not None:
+        app = OpenBreakers(app, opened=hooks.open)
     app = FirstProbes(
         app,
         has_results=internals.has_probe_results,
@@ -61,10 +68,26 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
     def guarded(inner: ASGIApp) -> ASGIApp:
         return BodyGuard(inner, overrides=overrides, max_body_mb=limits.max_body_mb, max_nesting=limits.max_nesting)
 
-    app = Deadline(guarded(app), seconds=limits.request_timeout_seconds)
+    if hooks is None:
+        app = Deadline(guarded(app), seconds=limits.request_timeout_seconds)
+    else:
+        app = Deadline(guarded(app), seconds=limits.request_timeout_seconds, on_late=hooks.took_too_long)
+        app = hooks.traced(app)
     if mode == "double":
-        app = Double(app, control=guarded(Control(simulator, stopping)))
+        forget = hooks.breakers.forget if hooks is not None else None
+        app = Double(app, control=guarded(Control(simulator, stopping, forget)))
     return Replies(app, mode=mode, scrubber=Scrubber(private_roots()))
+
+
+def breaker(catalog: Catalog, *, double: bool) -> BreakerHooks | None:
+    """The breaker, set into LiteLLM; None where proxy.yaml wants none."""
+    if not catalog.breaker.enabled:
+        return None
+    from proxy.gateway.breaker_hooks import BreakerHooks
+
+    hooks = BreakerHooks(catalog, double=double)
+    hooks.install()
+    return hooks
 
 
 def private_roots() -> list[str]:
@@ -86,6 +109,9 @@ class Paths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path: str = scope["path"]
+            if path == CLOSED_PATH:
+                await send_refusal(send, CLOSED, "openai")
+                return
             if path == "/metrics":
                 scope = {**scope, "path": "/metrics/", "raw_path": b"/metrics/"}
             elif path.startswith("/v1/models/") and api_of(path) is Api.GEMINI:

@@ -9,6 +9,7 @@ it is cancelled, which closes the upstream connection.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,11 +20,13 @@ _CLEANUP_SECONDS = 5.0  # for the cancelled work to tidy up, and for a client th
 
 
 class Deadline:
-    """ASGI middleware."""
+    """ASGI middleware. `on_late` is called, in the context of the request, for each that came
+    whole and has no complete answer in time."""
 
-    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float, on_late: Callable[[], None] = lambda: None) -> None:
         self.app = app
         self._seconds = seconds
+        self._on_late = on_late
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,6 +45,8 @@ class Deadline:
             work.result()
             return
         exchange.expired = True
+        if exchange.is_whole:
+            self._on_late()
         work.cancel()
         # A client that does not read must not hold this task: the connection is closed when it returns.
         await asyncio.wait({work, asyncio.ensure_future(exchange.end(self._seconds))}, timeout=_CLEANUP_SECONDS)
@@ -59,6 +64,11 @@ class _Exchange:
         self._received = False
         self._started = False
         self._is_event_stream = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the request is there."""
+        return self._received
 
     async def receive(self) -> Message:
         self._receiving = not self._received

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,17 @@ async def _marked(scope: Scope, named: str | None) -> Scope:
 
 
 class Control:
-    """ASGI app for /_double/: the page to anybody, all else to whoever has a key. Errors are JSON."""
+    """ASGI app for /_double/: the page to anybody, all else to whoever has a key. Errors are JSON.
 
-    def __init__(self, simulator: Simulator, stopping: asyncio.Event) -> None:
+    `on_new_script(scope)` is called where a scope begins anew: with another script, none, or no scope at all.
+    """
+
+    def __init__(
+        self, simulator: Simulator, stopping: asyncio.Event, on_new_script: Callable[[str], None] | None = None
+    ) -> None:
         self._simulator = simulator
         self._stopping = stopping
+        self._on_new_script = on_new_script
         self._page = {path: ((_PAGE / name).read_bytes(), kind) for path, (name, kind) in _PAGE_FILES.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,6 +135,8 @@ class Control:
             await self._own_scopes(call, {own_scope(token), scope}, answer)
             return
         await self._until_gone(self._simulator.hand_on(call, answer), request.receive, answer)
+        if self._on_new_script is not None and (begun := _begun_anew(request.method, path, scope)):
+            self._on_new_script(begun)
 
     async def _own_scopes(self, call: ControlCall, mine: set[str], answer: Answer) -> None:
         """The list of scopes as a virtual key may see it."""
@@ -158,6 +167,13 @@ class Control:
             await answer.break_off()
         else:
             raise Refusal(503, "the gateway stops", type="service_unavailable")
+
+
+def _begun_anew(method: str, path: str, scope: str) -> str | None:
+    """The scope that a control call has begin anew, if it does."""
+    if method == "DELETE" and path.startswith(f"{_SCOPES}/"):
+        return path.removeprefix(f"{_SCOPES}/")
+    return scope if path == "/_double/script" and method in ("PUT", "DELETE") else None
 
 
 async def _send_json(answer: Answer, value: object) -> None:

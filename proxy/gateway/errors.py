@@ -51,6 +51,10 @@ class Refusal(Exception):
         self.type = type
 
 
+# The answer to paths that are not for the outside (edge.closed_paths); smoke knows it by its code.
+CLOSED = Refusal(404, "There is nothing for you at this path", code="not_found_here", type="not_found_error")
+
+
 def error_body(refusal: Refusal, dialect: Dialect) -> bytes:
     """The JSON body of an error in the caller's dialect."""
     error: dict[str, object]

@@ -15,6 +15,8 @@ from proxy.gateway.chat_mends import mend_chat
 log = logging.getLogger("proxy.gateway")
 
 MADE_FOR = "1.106.2"
+MOST_COUNTERS = 100_000
+"""Entries of each of LiteLLM's caches of counters and keys: a few for each key in use, some hundred bytes each."""
 
 
 def mend() -> None:
@@ -26,7 +28,10 @@ def mend() -> None:
     ask_gemini_before_streaming()
     mend_generate_content()
     tell_parallel_calls_apart()
+    name_fallbacks_of_limited_keys()
+    count_for_many_keys()
     mend_chat()
+    tell_of_deleted_keys()
 
 
 def ask_gemini_before_streaming() -> None:
@@ -122,3 +127,52 @@ def tell_parallel_calls_apart() -> None:
         return pieces
 
     Splitter._split_by_payload_kind = staticmethod(split_by_payload_kind)
+
+
+def name_fallbacks_of_limited_keys() -> None:
+    """Has LiteLLM ask by its name for the fallback of a model for which a virtual key is at its limit.
+
+    Left to itself it puts an entry of the router's chains, an object with settings, in place of the request's model,
+    and answers 400 "'model' must be a string." instead of 429 or the fallback's reply.
+    """
+    from litellm.proxy.common_request_processing import ProxyBaseLLMRequestProcessing as Processing
+
+    resolve = Processing._resolve_fallback_models
+
+    def resolve_fallback_models(model: str, fallbacks: list[Any]) -> list[str] | None:
+        found = resolve(model=model, fallbacks=fallbacks)
+        return found and [entry["model"] if isinstance(entry, dict) else entry for entry in found]
+
+    Processing._resolve_fallback_models = staticmethod(resolve_fallback_models)
+
+
+def tell_of_deleted_keys() -> None:
+    """Has LiteLLM tell the other gateways of a deleted key, as it does of one that is blocked or changed. Left to
+    itself it forgets the key in this process alone, and every other one lets it in for up to a minute."""
+    from litellm.proxy.common_utils.auth_cache_invalidation_pubsub import publish_auth_cache_invalidation
+    from litellm.proxy.management_endpoints import key_management_endpoints as endpoints
+
+    delete = endpoints.delete_verification_tokens
+
+    async def delete_verification_tokens(*arguments: Any, **named: Any) -> Any:
+        result = await delete(*arguments, **named)
+        for key in result[1]:
+            if key.token is not None:
+                await publish_auth_cache_invalidation(cache_key=key.token)
+        return result
+
+    endpoints.delete_verification_tokens = delete_verification_tokens
+
+
+def count_for_many_keys() -> None:
+    """Has LiteLLM keep count of more than some sixty keys at a time.
+
+    What it counts for limits and budgets is in caches of 200 entries, a few for each key, and of a full one those go
+    first that end first: the counters of the minute. With a hundred keys in use, no key's limit holds any more, without
+    a word.
+    """
+    from litellm.proxy import proxy_server
+
+    usage = proxy_server.proxy_logging_obj.internal_usage_cache.dual_cache
+    for cache in (usage, proxy_server.user_api_key_cache, proxy_server.spend_counter_cache):
+        cache.in_memory_cache.max_size_in_memory = MOST_COUNTERS

@@ -1,8 +1,9 @@
 """The outermost middleware: what every reply of the gateway has in common.
 
-Each carries `x-litellm-local-mode` and no traceback; each error an `x-litellm-call-id` and no path; each 429 a
-`retry-after`; an exception nobody caught becomes a 500 in the caller's dialect. One line per request goes to
-the log: method, path, status, milliseconds, call id, address of the client. Never a query, a header or a body.
+Each carries `x-litellm-local-mode` and no traceback; each error an `x-litellm-call-id` and no path; each 429, and each
+503 of the breaker's, a `retry-after`; an exception nobody caught becomes a 500 in the caller's dialect. One line per
+request goes to the log: method, path, status, milliseconds, call id, address of the client. Never a query, a header or
+a body.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from proxy.gateway.breaker import NOT_ASKED
 from proxy.gateway.errors import Refusal, as_gemini, error_event, send_refusal
 from proxy.gateway.routes import Api, api_of, dialect_of
 from proxy.gateway.scopes import is_control
@@ -26,6 +28,7 @@ log = logging.getLogger("proxy.gateway")
 MODE_HEADER = b"x-litellm-local-mode"
 CALL_ID_HEADER = b"x-litellm-call-id"
 _OWN_LIMIT = b"Model rate limit exceeded"  # LiteLLM's message where requests_per_minute is used up
+_DOWN = re.compile(NOT_ASKED.format(seconds=r"(\d+)").encode())
 _PROBES = frozenset({"/health/readiness", "/health/liveliness", "/health/liveness"})
 _KEY_IN_PATH = re.compile(r"sk-[\w.-]+")
 
@@ -166,6 +169,8 @@ class _Reply:
             told = None if _OWN_LIMIT in plain else headers.get(b"llm_provider-retry-after")
             wait = told or str(seconds_to_next_minute(time.time())).encode()
             start["headers"].append((b"retry-after", wait))
+        if self.status == 503 and b"retry-after" not in headers and (down := _DOWN.search(plain)):
+            start["headers"].append((b"retry-after", down[1]))  # LiteLLM leaves it out of Anthropic's API
         self._complete = True
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})

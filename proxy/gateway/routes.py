@@ -13,6 +13,9 @@ from functools import lru_cache
 
 from proxy.gateway.errors import Dialect
 
+# Where an ingress that cannot answer by itself sends what it keeps closed to the outside: 404, as the edge has it.
+CLOSED_PATH = "/_closed"
+
 
 class Api(Enum):
     """The APIs that spend money, and everything else."""

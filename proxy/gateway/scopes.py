@@ -13,6 +13,7 @@ from proxy.gateway.errors import Refusal
 
 SCOPE_HEADER = "x-double-scope"
 REQUEST_HEADER = "x-double-request"
+PROBE_HEADER = "x-double-probe"
 DEFAULT = "default"
 ALL = "*"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_DATABASE_WAIT = 120.0
+DEFAULT_DRAIN = 15.0
 
 
 class SettingsError(Exception):
@@ -16,7 +17,8 @@ class SettingsError(Exception):
 @dataclass(frozen=True)
 class Settings:
     """`config` is proxy.yaml, `litellm_config` LiteLLM's rendered from it. `host` and `port` None: as proxy.yaml
-    says. `database_wait` is how many seconds to wait for a migrated database. `simulator` is the base URL of
+    says. `database_wait` is how many seconds to wait for a migrated database, `drain` how many requests under way are
+    given to end when the gateway is told to stop. `simulator` is the base URL of
     the providers' double, in double mode, and `control_key` what its control calls want. `cache` is a folder for
     what a next start need not compute again, by default beside the rendered config."""
 
@@ -27,6 +29,7 @@ class Settings:
     host: str | None = None
     port: int | None = None
     database_wait: float = DEFAULT_DATABASE_WAIT
+    drain: float = DEFAULT_DRAIN
     simulator: str | None = None
     control_key: str | None = field(default=None, repr=False)
     cache: Path | None = None
@@ -72,6 +75,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     database_url = need("DATABASE_URL", "postgresql://...")
     port = number("LITELLM_LOCAL_PORT", None)
     wait = number("LITELLM_LOCAL_DATABASE_WAIT", DEFAULT_DATABASE_WAIT)
+    drain = number("LITELLM_LOCAL_DRAIN", DEFAULT_DRAIN)
     if problems:
         raise SettingsError("; ".join(problems))
     return Settings(
@@ -82,6 +86,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         host=environment.get("LITELLM_LOCAL_HOST", "").strip() or None,
         port=None if port is None else int(port),
         database_wait=wait if wait is not None else DEFAULT_DATABASE_WAIT,
+        drain=drain if drain is not None else DEFAULT_DRAIN,
         simulator=simulator.rstrip("/") or None,
         control_key=control_key or None,
         cache=Path(environment.get("LITELLM_LOCAL_CACHE", "").strip() or litellm_config.parent),

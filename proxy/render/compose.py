@@ -20,6 +20,7 @@ from proxy.render.nginx import nginx_conf
 from proxy.simulator import aliases, api_bases
 
 SIMULATOR = "http://simulator:8090"
+VALKEY = "valkey"
 METRICS_KEY = "METRICS_KEY"
 
 
@@ -32,17 +33,21 @@ def compose_files(
     certificate: str,
     database_url: str | None = None,
     https_port: int = 443,
+    replicas: int = 1,
 ) -> dict[str, str]:
     """Path in the state folder -> content, but for `compose.env`.
 
     `values` are the secrets of `.env`, `keys` the providers'. `certificate` is the edge's until an authority has
     issued one, with its key (`proxy.stack.certificates`), `https_port` the one that its clients see. `database_url`
-    None: the container `postgres`.
+    None: the container `postgres`. `replicas` is how many gateways there are: several share what they count through
+    the container `valkey`.
     """
     url = database_url or container_database_url(values[secrets.POSTGRES_PASSWORD])
     double = mode == "double"
     names = {alias: (model.provider, model.upstream) for alias, model in catalog.models.items()}
-    rendered = litellm_config(catalog, api_bases=api_bases(SIMULATOR) if double else None)
+    rendered = litellm_config(
+        catalog, api_bases=api_bases(SIMULATOR) if double else None, valkey=VALKEY if replicas > 1 else None
+    )
     gateway = {
         "DATABASE_URL": url,
         secrets.MASTER_KEY: values[secrets.MASTER_KEY],
@@ -51,12 +56,15 @@ def compose_files(
     }
     if double:
         gateway[secrets.CONTROL_KEY] = values[secrets.CONTROL_KEY]
+    if replicas > 1:
+        gateway[secrets.VALKEY_PASSWORD] = values[secrets.VALKEY_PASSWORD]
     by_service = {
         "postgres": {secrets.POSTGRES_PASSWORD: values[secrets.POSTGRES_PASSWORD]},
         "migrate": {"DATABASE_URL": url},
         "gateway": gateway,
         "simulator": {secrets.CONTROL_KEY: values[secrets.CONTROL_KEY], aliases.VARIABLE: json.dumps(names)},
         "edge": {"self-signed.pem": certificate.strip()},
+        "valkey": {"valkey.conf": valkey_conf(values[secrets.VALKEY_PASSWORD])},
         "prometheus": {METRICS_KEY: values[secrets.MASTER_KEY]},
     }
     files = {
@@ -72,6 +80,12 @@ def compose_files(
 def container_database_url(password: str) -> str:
     """The database as the gateway's container reaches it."""
     return f"postgresql://litellm:{quote(password, safe='')}@postgres:5432/litellm"
+
+
+def valkey_conf(password: str) -> str:
+    """What Valkey's command line must not say. Its escapes are those of C."""
+    escaped = password.replace("\\", "\\\\").replace('"', '\\"')
+    return f'requirepass "{escaped}"'
 
 
 def proxy_yaml(catalog: Catalog) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from proxy.catalog import Catalog, Model, Provider
+from proxy.secrets import VALKEY_PASSWORD
 
 # Where the providers answer, as LiteLLM wants it: it appends /v1/messages for Anthropic and /models/... for
 # Gemini. Given outright so that an OPENAI_BASE_URL in the environment (`litellm-local env` sets it, for
@@ -26,6 +27,9 @@ LIVE_BASES = {
 SPEND_WRITE_SECONDS = 1
 # The scope of the providers' double in which LiteLLM's own health probes are journaled.
 PROBES_SCOPE = "probes"
+VALKEY_PORT = 6379
+# Seconds until a Valkey that failed is tried again; LiteLLM's own minute is long for one that is back in two seconds.
+VALKEY_RETRY_SECONDS = 5
 
 
 def live_base(provider: Provider) -> str:
@@ -34,17 +38,23 @@ def live_base(provider: Provider) -> str:
 
 
 def litellm_config(
-    catalog: Catalog, *, api_bases: Mapping[str, str] | None = None, database: bool = True
+    catalog: Catalog,
+    *,
+    api_bases: Mapping[str, str] | None = None,
+    database: bool = True,
+    valkey: str | None = None,
 ) -> dict[str, Any]:
     """LiteLLM's config.yaml as plain data.
 
     `api_bases` maps the provider names of the catalogue to base URLs (the simulator's, the recorder's); None means
     the real providers. Raises ValueError for a provider it leaves out: a double must never reach the real one.
-    `database` False leaves out Postgres, for a LiteLLM that keeps no keys and no spend.
+    `database` False leaves out Postgres, for a LiteLLM that keeps no keys and no spend. `valkey` is the host of the
+    Valkey or Redis through which several gateways share limits, budgets and what has become of keys; its password is
+    the variable VALKEY_PASSWORD. Nothing of a request or a reply is kept there.
     """
     return {
         "model_list": [_deployment(catalog, alias, model, api_bases) for alias, model in catalog.models.items()],
-        "router_settings": _router_settings(catalog),
+        "router_settings": _router_settings(catalog, valkey),
         "litellm_settings": {
             # Without it, a parameter that a model does not take silently moves the request to the fallback.
             "drop_params": True,
@@ -53,7 +63,7 @@ def litellm_config(
             # Keeps "Give Feedback / Get Help" out of the log of every failed request.
             "suppress_debug_info": True,
         },
-        "general_settings": _general_settings(catalog, database),
+        "general_settings": _general_settings(catalog, database, valkey),
     }
 
 
@@ -65,6 +75,7 @@ def litellm_environment(catalog: Catalog) -> dict[str, str]:
         "INITIAL_RETRY_DELAY": delay,
         "MAX_RETRY_DELAY": delay,
         "JITTER": "0",
+        "REDIS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT": f"{VALKEY_RETRY_SECONDS}",
         # Use the bundled copies of what is fetched from the internet otherwise.
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
@@ -125,9 +136,9 @@ def _api_base(catalog: Catalog, model: Model, api_bases: Mapping[str, str] | Non
     return api_bases[model.provider]
 
 
-def _router_settings(catalog: Catalog) -> dict[str, Any]:
+def _router_settings(catalog: Catalog, valkey: str | None) -> dict[str, Any]:
     chains = {alias: chain for alias, chain in catalog.fallbacks.items() if chain}
-    return {
+    settings: dict[str, Any] = {
         "num_retries": catalog.limits.retries,
         "retry_after": _number(catalog.limits.retry_delay_seconds),
         # With one deployment per model, a cooldown is an outage of its own: 401 or 404 would close it for 5 s.
@@ -142,9 +153,13 @@ def _router_settings(catalog: Catalog) -> dict[str, Any]:
         ],
         "max_fallbacks": max((len(chain) for chain in chains.values()), default=0),
     }
+    if valkey is not None:
+        # The requests per minute of each model.
+        settings |= {f"redis_{name}": value for name, value in _valkey(valkey).items()}
+    return settings
 
 
-def _general_settings(catalog: Catalog, database: bool) -> dict[str, Any]:
+def _general_settings(catalog: Catalog, database: bool, valkey: str | None) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "master_key": "os.environ/LITELLM_MASTER_KEY",
         # /health answers from the last round of probes rather than making one.
@@ -158,7 +173,15 @@ def _general_settings(catalog: Catalog, database: bool) -> dict[str, Any]:
     if database:
         settings["database_url"] = "os.environ/DATABASE_URL"
         settings["proxy_batch_write_at"] = SPEND_WRITE_SECONDS
+    if valkey is not None:
+        # Limits and budgets of keys, and word of keys that change: without it another gateway lets a deleted key in
+        # for up to a minute. Given here and not as LiteLLM's cache of replies, which would do it, too.
+        settings["coordination_redis"] = _valkey(valkey)
     return settings
+
+
+def _valkey(host: str) -> dict[str, Any]:
+    return {"host": host, "port": VALKEY_PORT, "password": f"os.environ/{VALKEY_PASSWORD}"}
 
 
 def _per_token(price_per_1k: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from proxy.catalog import Catalog
-from proxy.gateway.errors import Dialect, Refusal, error_body
+from proxy.gateway.errors import CLOSED, Dialect, Refusal, error_body
 
 GATEWAY = "gateway:4000"
 RESOLVER = "127.0.0.11"  # Docker's own, in every container
@@ -42,7 +42,7 @@ def own_errors(catalog: Catalog) -> dict[int, Refusal]:
     return {
         400: Refusal(400, "This is no request that HTTP knows, or its headers are too large", type=broken),
         403: Refusal(403, "Your address is not let in here", code="address_not_allowed", type="permission_error"),
-        404: Refusal(404, "There is nothing for you at this path", code="not_found_here", type="not_found_error"),
+        404: CLOSED,
         413: Refusal(413, size, code="request_too_large", type=broken),
         414: Refusal(414, "The URL is too long", type=broken),
         429: Refusal(429, f"Your address sends more than {rate}", code="rate_limit_exceeded", type="rate_limit_error"),

@@ -23,7 +23,7 @@ from proxy.simulator.exchange import ClientGone, Exchange
 from proxy.simulator.journal import Entry, Journal
 from proxy.simulator.providers import anthropic, anthropic_threads, gemini, openai, openai_responses
 from proxy.simulator.providers.wire import Answer, Provider, ProviderError
-from proxy.simulator.scopes import REQUEST_HEADER, SCOPE_HEADER, BadScope, Scope, Scopes
+from proxy.simulator.scopes import PROBE_HEADER, REQUEST_HEADER, SCOPE_HEADER, BadScope, Scope, Scopes
 from proxy.simulator.script import asked
 from proxy.simulator.server import BEGUN, Request, Whole, request_of
 
@@ -155,6 +155,12 @@ class Simulator:
         except BadScope as error:
             return self.scopes.default, str(error)
 
+    def _seen(self, name: bytes) -> Scope:
+        try:
+            return self.scopes.seen(name.decode("latin-1"))
+        except BadScope:
+            return self.scopes.default
+
     def _settle(self, exchange: Exchange, route: Route, scope: Scope, refused: str | None, body: bytes) -> None:
         """Reads the request and settles what becomes of it: the script, else the cassette, else nothing special."""
         call, entry = exchange.call, exchange.entry
@@ -166,6 +172,10 @@ class Simulator:
             anthropic_threads.resume(call)
         if refused is not None:
             exchange.refuse(refused, BAD_SCOPE)
+            return
+        if (probed := call.headers.get(PROBE_HEADER)) is not None:
+            # By its rules only: where those have nothing against it, neither strictness nor a cassette has.
+            exchange.verdict = self._seen(probed).book.look(asked.read(route.api, call, aliases))
             return
         if scope.is_bare:
             return

@@ -21,6 +21,9 @@ PROBES = "probes"
 """The scope of the gateway's own health probes. It inherits no cassette: nobody records them."""
 SCOPE_HEADER = b"x-double-scope"
 REQUEST_HEADER = b"x-double-request"
+PROBE_HEADER = b"x-double-probe"
+"""Names the scope whose rules a request is to meet without a trace there: no rule is used up, and the journal has it in
+the scope it came in. So the gateway's breaker asks whether a model is back."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 MOST_SCOPES = 10_000

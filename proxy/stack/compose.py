@@ -71,7 +71,7 @@ class ComposeStack:
         self._steps = steps
         self._images = images
         self._engine: Engine | None = None
-        self._restarts: dict[str, int] = {}  # before this start
+        self.restarts: dict[str, int] = {}  # before this start
         for file in plan.compose_files:
             if not file.exists():
                 raise DockerError(f"{file} is missing. The containers are started from a checkout of litellm-local.")
@@ -86,6 +86,7 @@ class ComposeStack:
             stack="compose",
             project=plan.project,
             compose_files=[str(file) for file in plan.compose_files],
+            layout=plan.options.layout,
             address=_reached_at(plan) if plan.options.edge else None,
         )
         self.compose = compose_of(self.run, state)
@@ -100,17 +101,17 @@ class ComposeStack:
     def start(self) -> None:
         """Brings everything up, or up to date. Raises DockerError, or what it was interrupted by."""
         with self._steps.step("Docker") as step:
-            self._look_around()
+            self.look_around()
             step.note(f"engine {self.engine.version}, project {self.plan.project}")
         changed = self.plan.changed()
         self.plan.write()
         self.compose = compose_of(self.run, self._state)  # now there is a compose.env
         with self._steps.step("Images") as step:
-            self._prepare_images(step)
+            self.prepare_images(step)
         self._state.write_run(self.run)
         self.has_begun = True
         with self._steps.step("Containers") as step:
-            self._bring_up(step, changed)
+            self.bring_up(step, changed)
         if self.plan.https:
             reach.keep_certificate(self._state)
             with self._steps.step("Certificate") as step:
@@ -127,13 +128,13 @@ class ComposeStack:
 
     # -- before anything starts ----------------------------------------------------------------------------
 
-    def _look_around(self) -> None:
+    def look_around(self) -> None:
         self._engine = Engine.connect()
         there = self.engine.containers(self.plan.project)
         self._check_owner(there)
         self.was_up = any(one.state == "running" for one in there)
-        self._restarts = {one.id: one.restarts for one in there}
-        lacking = not self.engine.image_exists(_gateway_image(self.plan))
+        self.restarts = {one.id: one.restarts for one in there}
+        lacking = not self.engine.image_exists(gateway_image(self.plan))
         self.engine.require_room(disk=DISK_NEEDED_FOR_IMAGES if lacking else DISK_NEEDED, memory=MEMORY_NEEDED)
         published = {port for one in there if one.state == "running" for port in one.published}
         for host, port, option in self._ports():
@@ -157,7 +158,7 @@ class ComposeStack:
 
     # -- images --------------------------------------------------------------------------------------------
 
-    def _prepare_images(self, step: Step) -> None:
+    def prepare_images(self, step: Step) -> None:
         images = self._service_images()
         own = images["gateway"]
         done = []
@@ -196,7 +197,7 @@ class ComposeStack:
 
     # -- containers ----------------------------------------------------------------------------------------
 
-    def _bring_up(self, step: Step, changed: set[str]) -> None:
+    def bring_up(self, step: Step, changed: set[str]) -> None:
         here = {one.service for one in self.engine.containers(self.plan.project) if one.state == "running"}
         profiles = str(self.plan.variables.get("COMPOSE_PROFILES") or "").split(",")
         unwanted = sorted(here & {name for name, profile in BY_PROFILE.items() if profile not in profiles})
@@ -209,12 +210,12 @@ class ComposeStack:
         def watch() -> None:
             containers = self.engine.containers(self.plan.project)
             step.say(summary(containers))
-            self._fail_on(hopeless(containers, self._restarts))
+            self.fail_on(hopeless(containers, self.restarts))
 
         try:
             self.compose.run("up", "--detach", "--no-build", "--pull", "never", watch=watch)
         except ComposeError:
-            self._fail_on(failed(self.engine.containers(self.plan.project)))
+            self.fail_on(failed(self.engine.containers(self.plan.project)))
             raise
         self._wait_up(watch)
         step.note(summary(self.engine.containers(self.plan.project)))
@@ -229,13 +230,13 @@ class ComposeStack:
             waiting = [one for one in containers if not one.is_up and one.exit_code != 0]
             if not waiting:
                 return
-            self._fail_on(next((one for one in waiting if one.health == "unhealthy"), None))
+            self.fail_on(next((one for one in waiting if one.health == "unhealthy"), None))
             if time.monotonic() > deadline:
-                self._fail_on(waiting[0])
+                self.fail_on(waiting[0])
             watch()
             time.sleep(0.3)
 
-    def _fail_on(self, container: Container | None) -> None:
+    def fail_on(self, container: Container | None) -> None:
         if container is not None:
             raise StackError(told(container), self.engine.last_lines(container))
 
@@ -296,7 +297,7 @@ def source_of(variables: Mapping[str, object]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _gateway_image(plan: ComposePlan) -> str:
+def gateway_image(plan: ComposePlan) -> str:
     return str(plan.variables.get("LITELLM_LOCAL_GATEWAY_IMAGE", "litellm-local:latest"))
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -26,6 +27,9 @@ PROJECT = "LITELLM_LOCAL_PROJECT"
 COMPOSE_ENV, DATABASE_ENV = "compose.env", "database.env"
 # Variables of docker-compose.yml that an operator sets: kept in compose.env, so that later commands find the same.
 OPERATORS = re.compile(r"LITELLM_LOCAL_([A-Z]+_IMAGE|TARGET|EDGE_HOST|ACME_SERVER|CERTBOT_SECONDS|PROMETHEUS_PORT)")
+
+
+LAYOUT = ("edge", "domain", "email", "replicas", "http_port", "https_port", "mode", "without", "port")
 
 
 class OptionsError(Exception):
@@ -49,6 +53,11 @@ class ComposeOptions:
     replicas: int = 1  # gateways
     http_port: int = 80
     https_port: int = 443
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What is kept of it, for a later command to ask for the same. A database's URL, a secret, is not."""
+        return {name: getattr(self, name) for name in LAYOUT}
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,7 @@ def make_plan(options: ComposeOptions) -> ComposePlan:
         certificate=self_signed(root, catalog.edge.domain),
         database_url=options.database or catalog.database.url,
         https_port=options.https_port,
+        replicas=options.replicas,
     )
     environment = {**values, **os.environ}
     project = project_of(root, environment)

@@ -50,6 +50,7 @@ class Run:
     stack: Literal["embedded", "compose"] = "embedded"
     project: str | None = None  # of Docker Compose, where containers are part of it
     compose_files: list[str] = field(default_factory=list)
+    layout: dict[str, Any] = field(default_factory=dict)  # of the containers: what `up` was asked for
     address: str | None = None  # where this machine reaches the edge, by whatever name its clients do
 
 

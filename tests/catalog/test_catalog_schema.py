@@ -49,6 +49,11 @@ def test_shipped_file_names_the_schema_and_fits_it() -> None:
         (("providers", "openai", "base_url"), "api.openai.com/v1"),
         (("providers", "openai", "base_url"), "https://me:secret@api.openai.com/v1"),
         (("edge", "tls", "issuer"), "self"),
+        (("breaker", "enabled"), "yes"),
+        (("breaker", "failed_request"), 2),
+        (("breaker", "failed_requests"), 0),
+        (("breaker", "probe_seconds"), 0),
+        (("breaker", "without_fallback"), "wait"),
     ],
 )
 def test_schema_refuses_a_mistake(path: tuple[str, ...], value: Any) -> None:

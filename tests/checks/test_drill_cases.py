@@ -25,6 +25,7 @@ from proxy.checks.drill.cases import (
 )
 from proxy.checks.drill.faults import DEVIATIONS, kinds
 from proxy.checks.drill.limits import SLOW_RETRIES, apart, scaled, slow_cases
+from proxy.checks.drill.outages import outages
 from proxy.checks.drill.report import Outcome, results, summary, table
 from proxy.checks.drill.run import Budget
 
@@ -257,3 +258,27 @@ def test_what_differs_reaches_junit_and_a_known_deviation_does_not() -> None:
     assert "✗ 404" in lines
     assert "    promised: p" in lines
     assert summary(outcomes) == "1 as promised, 1 known deviations, 1 differ, 1 left out"
+
+
+# -- outages -------------------------------------------------------------------------------------------------
+
+
+def test_outages_follow_the_catalogue() -> None:
+    found = {(one.how, one.answers) for one in outages(CATALOG, ["gpt-4o"])}
+    assert found == {
+        ("whole, the first is down", "gpt-4o-mini"),
+        ("stream, all but the last are down", "gemini-2.0-flash"),
+        ("whole, all are down", None),
+    }
+    assert [(one.how, one.answers) for one in outages(CATALOG, ["gpt-4o-mini"])] == [("whole, no other model", None)]
+    assert {one.model for one in outages(CATALOG)} == set(CATALOG.models)
+
+
+def test_what_the_breaker_is_not_to_do_is_not_tried() -> None:
+    asking = with_breaker(without_fallback="ask")
+    assert {one.model for one in outages(asking)} == set(CATALOG.fallbacks)
+    assert not list(outages(with_breaker(enabled=False)))
+
+
+def with_breaker(**changes: object) -> Catalog:
+    return CATALOG.model_copy(update={"breaker": CATALOG.breaker.model_copy(update=changes)})

@@ -1,8 +1,8 @@
 """Containers for real: on a machine with a Docker engine, skipped with the reason elsewhere.
 
 `images` are made once (stand-ins of the official ones, and the project's own image from this checkout); `plain` is
-one running project of Postgres, migration, simulator and gateway, `edge` another one behind its edge. All serve the
-whole run.
+one running project of Postgres, migration, simulator and gateway, `edge` another one behind its edge, `pair` one of
+two gateways. All serve the whole run.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.conftest import free_port
 from tests.containers.edge import Edge
 from tests.containers.engine import Project, build_stand_ins, why_not
 
+MODEL_LIMIT = 40
 TIMEOUT = 1200  # seconds for one test, the making of every image before it included
 
 
@@ -67,6 +69,20 @@ def edge(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edg
     try:
         edge.render()
         edge.project.up("edge")
+        yield edge
+    finally:
+        edge.project.compose("--profile", "*", "down", "--volumes", "--timeout", "30")
+
+
+@pytest.fixture(scope="session")
+def pair(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """A running double of two gateways behind their edge, watched by Prometheus. A model takes MODEL_LIMIT requests a
+    minute, so that a test can send more than that."""
+    build_stand_ins("nginx", "valkey", "prometheus")
+    edge = Edge.make(tmp_path_factory.mktemp("pair"), LITELLM_LOCAL_PROMETHEUS_PORT=str(free_port()))
+    try:
+        edge.render(("requests_per_minute: 1000", f"requests_per_minute: {MODEL_LIMIT}"), options=("--replicas", "2"))
+        edge.project.up("edge", "prometheus")
         yield edge
     finally:
         edge.project.compose("--profile", "*", "down", "--volumes", "--timeout", "30")

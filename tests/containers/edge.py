@@ -35,13 +35,14 @@ class Edge:
     https_port: int
 
     @classmethod
-    def make(cls, folder: Path) -> Edge:
+    def make(cls, folder: Path, **more: str) -> Edge:
         pebble = folder / "pebble"
         variables = {
             "LITELLM_LOCAL_EDGE_HOST": "127.0.0.1",
             "LITELLM_LOCAL_ACME_SERVER": "https://pebble:14000/dir",
             "LITELLM_LOCAL_CERTBOT_SECONDS": "5",
             "PEBBLE_FOLDER": str(pebble),
+            **more,
         }
         edge = cls(Project(folder, files=FILES, variables=variables), free_port(), free_port())
         edge._write_pebble(pebble)
@@ -51,7 +52,7 @@ class Edge:
     def config(self) -> Path:
         return self.project.folder / "proxy.yaml"
 
-    def render(self, *changes: tuple[str, str]) -> None:
+    def render(self, *changes: tuple[str, str], options: Sequence[str] = ()) -> None:
         """`litellm-local config render compose --edge`, of proxy.yaml with this domain and these changes."""
         text = (project_root() / "config" / "proxy.yaml").read_text(encoding="utf-8")
         for old, new in (("domain: null", f"domain: {DOMAIN}"), *changes):
@@ -59,7 +60,7 @@ class Edge:
             text = text.replace(old, new, 1)
         self.config.write_text(text, encoding="utf-8")
         ports = ["--http-port", str(self.http_port), "--https-port", str(self.https_port)]
-        self.project.render("--mode", "double", "--config", str(self.config), "--edge", *ports)
+        self.project.render("--mode", "double", "--config", str(self.config), "--edge", *ports, *options)
 
     @property
     def url(self) -> str:
@@ -75,12 +76,10 @@ class Edge:
     @contextmanager
     def client(self, **options: Any) -> Iterator[httpx.Client]:
         """A client with the master key, by the domain's name, whoever has signed the certificate."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         headers = {"Authorization": f"Bearer {self.key}", "Host": f"{DOMAIN}:{self.https_port}"}
         base = f"https://127.0.0.1:{self.https_port}"
         with httpx.Client(
-            base_url=base, headers=headers, verify=context, timeout=60, trust_env=False, **options
+            base_url=base, headers=headers, verify=trust_all(), timeout=60, trust_env=False, **options
         ) as client:
             yield client
 
@@ -138,6 +137,12 @@ class Edge:
         (folder / "config.json").write_text(json.dumps({"pebble": settings}), encoding="utf-8")
 
 
+def trust_all() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 @dataclass
 class Load:
     """What became of requests: a status for each, the seconds from the first to the last one sent, and the head and
@@ -163,8 +168,7 @@ def steady(port: int, per_second: float, seconds: float) -> Load:
 
 
 async def _load(port: int, connections: int, times: Sequence[float]) -> Load:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = trust_all()
     opening = asyncio.Semaphore(50)
     free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
 

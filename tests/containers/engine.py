@@ -8,8 +8,9 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,7 @@ class Project:
     port: int = field(default_factory=free_port)
     files: tuple[str, ...] = ("docker-compose.yml", "docker-compose.override.yml")
     variables: Mapping[str, str] = field(default_factory=dict)
+    began: float = field(default_factory=time.time)
     past: list[tuple[str, str]] = field(default_factory=list)  # secrets that are no longer in use
 
     @property
@@ -171,6 +173,39 @@ class Project:
 
     def logs(self) -> str:
         return self.compose("logs", "--no-color", "--no-log-prefix", check=False)
+
+    def shown(self) -> dict[str, Callable[[], str]]:
+        """Everything that Docker shows of the project to whoever may ask it, and the files that are no secrets."""
+        found = self.inspect()
+        ids = [one["Id"] for one in found.values()]
+        running = [one["Id"] for one in found.values() if one["State"]["Running"]]
+        images = sorted({one["Image"] for one in found.values()})
+        label = f"label=com.docker.compose.project={self.name}"
+        since = ["--since", f"{self.began:.0f}", "--until", f"{time.time():.0f}"]
+        secret = self.state / "secrets"
+        files = [file for file in self.state.rglob("*") if file.is_file() and secret not in file.parents]
+        return {
+            "inspect": lambda: docker("inspect", *ids),
+            "logs": self.logs,
+            "process list": lambda: "".join(docker("top", one, "-eo", "pid,args") for one in running),
+            "image": lambda: docker("image", "inspect", *images),
+            "history": lambda: "".join(docker("history", "--no-trunc", one) for one in images),
+            "compose": lambda: self.compose("--profile", "*", "config"),
+            "volumes": lambda: docker("volume", "ls", "--format", "{{json .}}"),
+            "networks": lambda: docker("network", "ls", "--format", "{{json .}}", "--filter", label),
+            "events": lambda: docker("events", *since, "--filter", label, "--format", "{{json .}}"),
+            "environment of a command": lambda: "".join(docker("exec", one, "env") for one in running),
+            "files": lambda: "".join(file.read_text(encoding="utf-8", errors="replace") for file in files),
+        }
+
+    def assert_hidden(self, values: Mapping[str, str]) -> None:
+        """None of these, name -> secret, is shown anywhere."""
+        assert (self.state / "secrets").stat().st_mode & 0o777 == 0o700
+        for where, read in self.shown().items():
+            text = read()
+            assert text, where
+            found = [name for name, value in values.items() if value in text or json.dumps(value)[1:-1] in text]
+            assert not found, f"{where} shows {found}"
 
     def kill_main_process(self, service: str) -> None:
         """kill -9 of the program that the container is for: the child of its init."""

@@ -96,13 +96,13 @@ class Launcher:
 
 
 class Foreground:
-    """`litellm-local up ...` under way, as in a terminal of its own."""
+    """`litellm-local up ...`, or another command, under way, as in a terminal of its own."""
 
-    def __init__(self, launcher: Launcher, *arguments: str) -> None:
+    def __init__(self, launcher: Launcher, *arguments: str, command: str = "up") -> None:
         self._log = launcher.folder / "foreground.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                launcher.words("up", *arguments),
+                launcher.words(command, *arguments),
                 stdout=log,
                 stderr=log,
                 env=launcher.environment(),

@@ -71,6 +71,11 @@ def test_databases_and_doubles_have_no_way_out(everything: dict[str, Any], tmp_p
         assert set(everything[name]["networks"]) <= inside, name
 
 
+def test_valkey_is_on_a_network_with_the_gateways_alone(everything: dict[str, Any]) -> None:
+    assert {name for name, service in everything.items() if "limits" in service["networks"]} == {"gateway", "valkey"}
+    assert set(everything["valkey"]["networks"]) == {"limits"}
+
+
 def test_only_the_gateway_is_published_and_on_this_machine_alone(engine: None, tmp_path: Path) -> None:
     services = config(tmp_path, "double", "scale")["services"]
     published = {name: service["ports"] for name, service in services.items() if service.get("ports")}

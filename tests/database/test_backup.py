@@ -24,6 +24,7 @@ from proxy.database.backup import BackupError, Manifest, backup, read_manifest, 
 from proxy.database.embedded import binaries
 from proxy.database.errors import DatabaseError
 from proxy.database.migrations import migrate
+from proxy.database.servers import opened
 
 KEYS, AWKWARD = '"LiteLLM_VerificationToken"', "tab\there, 'quote', \\backslash, \x01, ünïcödé 🙂"
 
@@ -39,9 +40,9 @@ def run(url: str, *statements: str) -> None:
 
 
 def tables(url: str) -> dict:
-    with psycopg.connect(url) as connection:
-        connection.execute(backups.SESSION)
-        return backups._tables(connection, "public")
+    with opened(url) as server:
+        server.execute(backups.SESSION)
+        return backups.tables_of(server)
 
 
 @pytest.fixture
@@ -231,6 +232,17 @@ def test_a_backup_of_a_newer_litellm_is_refused(filled: str, written: tuple[Path
         restore(filled, file, quiet)
 
 
+def test_a_backup_of_a_newer_postgres_is_refused(filled: str, written: tuple[Path, Manifest]) -> None:
+    file, manifest = written
+    before = tables(filled)
+    rewrite(file, postgres="18.1 (of somebody's)")
+    with pytest.raises(BackupError, match=r"made from PostgreSQL 18\.1 .* cannot read what a newer one has written"):
+        restore(filled, file, quiet)
+    rewrite(file, postgres="14.2")
+    restore(filled, file, quiet)
+    assert tables(filled) == before == manifest.tables
+
+
 def test_an_older_one_is_migrated_afterwards(url: str, new_database: Callable[[], str], tmp_path: Path) -> None:
     migrate(url)
     run(
@@ -245,7 +257,7 @@ def test_an_older_one_is_migrated_afterwards(url: str, new_database: Callable[[]
 
 
 def test_gateways_must_be_stopped_first(filled: str, written: tuple[Path, Manifest]) -> None:
-    with psycopg.connect(filled), pytest.raises(BackupError, match=r"1 other connections .* Stop the gateways"):
+    with psycopg.connect(filled), pytest.raises(DatabaseError, match=r"1 other connections .* Stop the gateways"):
         restore(filled, written[0], quiet)
 
 

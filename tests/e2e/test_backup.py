@@ -42,7 +42,8 @@ def test_keys_budgets_and_spend_on_a_fresh_machine(stack: Stack, gateway: httpx.
     before = usage(stack, rich)
     assert before["totals"]["requests"] == 1
     file = tmp_path / "backup.zip"
-    stack.command("backup", str(file), "--env-file", str(stack.env_file))
+    said = stack.command("backup", str(file)).stdout  # what is up tells where its secrets are
+    assert f"Keep a copy of {stack.env_file} too" in said
 
     fresh = Stack(tmp_path / "fresh", free_port())
     fresh.folder.mkdir()

@@ -17,6 +17,7 @@ from proxy.catalog import load_catalog
 from proxy.catalog.load import default_path
 from proxy.checks.drill.cases import cases
 from proxy.checks.drill.faults import DEVIATIONS
+from proxy.checks.drill.outages import outages
 from proxy.secrets import CONTROL_KEY
 from proxy.simulator import api_bases
 from tests.conftest import COMMAND, Stack, bare_environment, project_root
@@ -40,7 +41,7 @@ def test_every_chain_meets_every_fault_as_promised(stack: Stack, tmp_path: Path)
     assert done.returncode == 0, done.stdout + done.stderr
     suite = ElementTree.parse(tmp_path / "drill.xml").getroot()  # noqa: S314 - our own file
     names = {case.get("name") for case in suite}
-    assert {case.name for case in cases(CATALOG)} <= names
+    assert {case.name for case in cases(CATALOG)} | {outage.name for outage in outages(CATALOG)} <= names
     assert suite.get("failures") == "0"
     stale = [deviation.words for deviation in DEVIATIONS if deviation.words not in done.stdout]
     assert not stale, "known of LiteLLM once, and so no longer: take them out of drill/faults.py"
@@ -86,6 +87,28 @@ def test_chains_altered_by_hand_are_found_and_named(stack: Stack, tmp_path: Path
     assert f"promised: gpt-4o ×1 → {first} ×1 → {second} ×1" in shown.stdout
 
 
+def test_a_breaker_that_is_switched_off_is_found(stack: Stack, tmp_path: Path) -> None:
+    """The drill is given a proxy.yaml that promises a breaker."""
+    quick = {"retries": 1, "retry_delay_seconds": 0.2}
+    promising = write_catalog(tmp_path / "promising.yaml", **quick)
+    without = write_catalog(tmp_path / "proxy.yaml", {"enabled": False}, **quick)
+    environment = {
+        **gateway_environment(tmp_path, without, stack.database_url, stack.master_key, api_bases(stack.simulator_url)),
+        "LITELLM_LOCAL_SIMULATOR": stack.simulator_url,
+        CONTROL_KEY: stack.control_key,
+    }
+    how = ("--fault", "outage", "--chain", "gpt-4o", "--chain", "gpt-4o-mini")
+    with running(environment, tmp_path) as url:
+        done = drill(stack, *how, "--config", str(promising), url=url)
+        none = drill(stack, *how, "--config", str(without), url=url)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.count("✗ outage") == 4
+    assert "gpt-4o was asked 6 times more by the next 3" in done.stdout
+    assert "the client got: 503" in done.stdout
+    assert none.returncode == 2
+    assert "the breaker is switched off" in none.stderr
+
+
 def test_retries_that_come_too_soon_are_found(stack: Stack, tmp_path: Path) -> None:
     """The drill is given a proxy.yaml of longer pauses than the gateway was started with."""
     slower = write_catalog(tmp_path / "proxy.yaml", retry_delay_seconds=CATALOG.limits.retry_delay_seconds + 1)
@@ -96,7 +119,12 @@ def test_retries_that_come_too_soon_are_found(stack: Stack, tmp_path: Path) -> N
 
 
 def test_names_that_do_not_exist_are_told(stack: Stack) -> None:
-    for option, known in (("--chain", "gpt-4o-mini"), ("--fault", "429+retry-after"), ("--fault", "hang")):
+    for option, known in (
+        ("--chain", "gpt-4o-mini"),
+        ("--fault", "429+retry-after"),
+        ("--fault", "outage"),
+        ("--fault", "hang"),
+    ):
         done = drill(stack, option, "no-such")
         assert done.returncode == 2
         assert "'no-such' is unknown" in done.stderr

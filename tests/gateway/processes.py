@@ -21,10 +21,11 @@ from tests.conftest import free_port
 START_SECONDS = 120
 
 
-def write_catalog(file: Path, **limits: object) -> Path:
-    """The project's proxy.yaml with other limits."""
+def write_catalog(file: Path, breaker: Mapping[str, object] | None = None, **limits: object) -> Path:
+    """The project's proxy.yaml with other limits, or another breaker."""
     content = yaml.safe_load((project_root() / "config" / "proxy.yaml").read_text(encoding="utf-8"))
     content["limits"].update(limits)
+    content["breaker"].update(breaker or {})
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
     return file
 

@@ -33,6 +33,21 @@ def test_no_answer_in_time_is_504_and_the_work_is_cancelled(inner, play):
     assert inner.cancelled
 
 
+def test_only_what_came_whole_and_has_no_answer_in_time_is_told_as_late(inner, play):
+    late = []
+    guarded = BodyGuard(inner, overrides=Overrides((), max_timeout=600, max_retries=3), max_body_mb=1, max_nesting=64)
+
+    def deadline(seconds):
+        return Deadline(guarded, seconds=seconds, on_late=lambda: late.append(seconds))
+
+    play(deadline(30), body=CHAT)
+    play(deadline(SECONDS), chunks=[b'{"model":'], stall=True)
+    assert late == []
+    inner.answer = never
+    assert play(deadline(SECONDS), body=CHAT).status == 504
+    assert late == [SECONDS]
+
+
 def test_body_that_dribbles_in_is_408(inner, play):
     overrides = Overrides((), max_timeout=600, max_retries=3)
     guard = BodyGuard(inner, overrides=overrides, max_body_mb=1, max_nesting=64)

@@ -8,7 +8,8 @@ import logging
 
 import pytest
 
-from proxy.gateway.probes import FirstProbes
+from proxy.gateway.breaker import NOT_ASKED
+from proxy.gateway.probes import FirstProbes, OpenBreakers
 from proxy.gateway.replies import Replies, seconds_to_next_minute
 from proxy.gateway.scrub import Scrubber
 
@@ -202,3 +203,25 @@ def test_readiness_waits_for_the_first_probes_but_not_for_ever(inner, play):
     results.clear()
     assert play(app, **ready).status == 200
     assert play(FirstProbes(inner, has_results=lambda: False, patience=-1), **ready).status == 200
+
+
+def test_a_503_of_the_breakers_says_when_to_come_back(replies, inner, play):
+    inner.answer = answering(503, error(f"gpt-4o {NOT_ASKED.format(seconds=4)}"))
+    assert play(replies).headers["retry-after"] == "4"
+    inner.answer = answering(503, error(f"gpt-4o {NOT_ASKED.format(seconds=4)}"), headers=[(b"retry-after", b"7")])
+    assert play(replies).headers["retry-after"] == "7"
+    inner.answer = answering(503, error("overloaded"))
+    assert "retry-after" not in play(replies).headers
+
+
+def test_health_tells_of_open_breakers(inner, play):
+    opened = [{"model": "gpt-4o", "provider": "openai", "seconds": 3.0}]
+    app = OpenBreakers(inner, opened=lambda: opened)
+    inner.answer = answering(200, b'{"healthy_count": 8}')
+    answer = play(app, "/health", method="GET")
+    assert json.loads(answer.body) == {"healthy_count": 8, "open_breakers": opened}
+    assert answer.headers["content-length"] == str(len(answer.body))
+    assert play(app, "/health/readiness", method="GET").body == b'{"healthy_count": 8}'
+    for status, body in ((401, b'{"error": {}}'), (200, b"[]"), (200, b"fine")):
+        inner.answer = answering(status, body)
+        assert play(app, "/health", method="GET").body == body

@@ -172,6 +172,11 @@ def test_metrics_without_a_redirect(client, master):
     assert "litellm_" in answer.text
 
 
+def test_where_an_ingress_sends_closed_paths_there_is_nothing(client):
+    answer = client.post("/_closed", json={"model": "gpt-4o"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found_here")
+
+
 def test_docs_need_nothing_from_elsewhere_and_know_usage(client):
     page = client.get("/docs").text
     assets = re.findall(r'(?:src|href)="([^"]+)"', page)

@@ -26,6 +26,8 @@ def environment(tmp_path):
 
 def test_all_that_is_needed(environment):
     settings = read_settings({**environment, "LITELLM_LOCAL_PORT": "4001", "LITELLM_LOCAL_DATABASE_WAIT": "5"})
+    assert settings.drain == 15.0
+    assert read_settings({**environment, "LITELLM_LOCAL_DRAIN": "600"}).drain == 600.0
     assert (settings.mode, settings.host, settings.port, settings.database_wait) == ("double", None, 4001, 5.0)
     assert "secret" not in repr(settings)
 
@@ -35,6 +37,7 @@ def test_all_that_is_needed(environment):
     [
         ({"LITELLM_LOCAL_MODE": "fake"}, "LITELLM_LOCAL_MODE is 'fake', neither double nor live"),
         ({"LITELLM_LOCAL_PORT": "http"}, "LITELLM_LOCAL_PORT is 'http', not a number"),
+        ({"LITELLM_LOCAL_DRAIN": "long"}, "LITELLM_LOCAL_DRAIN is 'long', not a number"),
         ({"LITELLM_LOCAL_CONFIG": "/no/such.yaml"}, "LITELLM_LOCAL_CONFIG names /no/such.yaml, which is no file"),
         ({"DATABASE_URL": " "}, "DATABASE_URL is not set"),
     ],

@@ -15,7 +15,7 @@ import pytest
 from proxy.catalog import load_catalog
 from proxy.render.litellm import litellm_config, litellm_environment
 
-CONFIG = litellm_config(load_catalog())
+CONFIG = litellm_config(load_catalog(), valkey="valkey")
 
 
 @lru_cache
@@ -73,6 +73,10 @@ def test_general_settings() -> None:
     undeclared = {"proxy_batch_write_at", "store_model_in_db", "disable_model_info_refresh"}
     assert set(CONFIG["general_settings"]) - undeclared <= declared
     assert undeclared <= texts("proxy/proxy_server.py")
+
+
+def test_coordination_redis() -> None:
+    assert set(CONFIG["general_settings"]["coordination_redis"]) <= fields("proxy/_types.py", "CoordinationRedisParams")
 
 
 def test_litellm_params() -> None:

@@ -161,3 +161,17 @@ def test_only_so_many_are_kept_and_none_that_has_a_script(monkeypatch: pytest.Mo
     assert names[-1] == "s49"
     with pytest.raises(BadScope):
         made.named("")
+
+
+def test_a_probe_meets_the_rules_of_a_scope_and_leaves_no_trace_there(double: Double) -> None:
+    double.rules({"fault": 503, "times": 1}, scope="a", strict=True)
+    probing = {"x-double-probe": "a"}
+    assert [words(ask(double, "x", "probes", **probing)) for _ in range(3)] == [503] * 3
+    assert words(ask(double, "x", "a")) == 503
+    assert words(ask(double, "x", "probes", **probing)).startswith("Simulated reply")
+    assert words(ask(double, "x", "a")) == 400
+    assert words(ask(double, "x", "probes", **{"x-double-probe": "unheard-of"})).startswith("Simulated reply")
+    assert words(ask(double, "x", "probes", **{"x-double-probe": "no name"})).startswith("Simulated reply")
+    shown = double.control.get("/scopes").json()["scopes"]
+    assert {scope["name"]: scope["calls"] for scope in shown if scope["calls"]} == {"a": 2, "probes": 6}
+    assert "unheard-of" not in {scope["name"] for scope in shown}

@@ -7,6 +7,7 @@ own for both: what one scope uses up of an inherited rule, another still has.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 import time
@@ -187,6 +188,15 @@ class Book:
             taker, fault = placed, rule.fault
             done = not _is_answered(fault, asked)
         return Verdict(taker, reply, fault, limit)
+
+    def look(self, asked: Asked) -> Verdict:
+        """What would become of a request, counted nowhere."""
+        counters = self._counters
+        self._counters = copy.deepcopy(counters)
+        try:
+            return self.take(asked)
+        finally:
+            self._counters = counters
 
     def _stands(self, placed: Placed, counters: Counters, now: float) -> bool:
         """Whether a rule that fits may be used just now. Draws its chance."""

@@ -488,3 +488,19 @@ def test_what_many_requests_have_in_common_brings_a_rule_little_nearer() -> None
 def test_the_nearest_may_be_an_inherited_one() -> None:
     strict = book(parent=book(rule("x", name="base", when={"text": "sun"})), strict=True)
     assert strict.nearest(asked()).startswith("the nearest, 'base' of scope 'default', wants text")
+
+
+# -- looking ---------------------------------------------------------------------------------------------
+
+
+def test_a_look_tells_what_would_be_and_counts_nowhere() -> None:
+    limit = {"kind": "rate_limit", "requests": 1}
+    rules = book(rule("once", times=1), rule("chance", probability=0.5, seed=1), rule(fault=limit), rule("last"))
+    seen = []
+    for _ in range(12):
+        before = rules.shown()
+        looks = [said(rules.look(asked())) for _ in range(3)]
+        assert rules.shown() == before
+        seen.append(said(rules.take(asked())))
+        assert looks == [seen[-1]] * 3
+    assert set(seen) == {"once", "chance", "<rate_limit>", "last"}
