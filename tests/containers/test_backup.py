@@ -302,7 +302,7 @@ def test_no_secret_is_shown_anywhere(service: Service, restored: Restored) -> No
         "a credential": CREDENTIAL,
         "the certificate's key": pem[pem.index("-----BEGIN PRIVATE KEY-----") + 1],
     }
-    assert len(values) == 10
+    assert len(values) == 11
     project.assert_hidden(values)
 
 
