@@ -24,9 +24,12 @@ from proxy.database.engine import node_binary
 from proxy.render.litellm import litellm_environment
 from proxy.stack.state import StateDir
 
-# For tests that import LiteLLM themselves: its bundled copies, nothing from the internet. Not for what tests start.
+# For tests that import LiteLLM themselves: its bundled copies, nothing from the internet, and by its mode nothing from
+# the .env that lies beside. Not for what tests start.
 BUNDLED = {
-    name: value for name, value in litellm_environment(load_catalog()).items() if name.startswith("LITELLM_LOCAL")
+    name: value
+    for name, value in litellm_environment(load_catalog()).items()
+    if name.startswith("LITELLM_LOCAL") or name == "LITELLM_MODE"
 }
 os.environ.update(BUNDLED)
 
