@@ -17,6 +17,7 @@ NAMES = {
     "salt": secrets.SALT_KEY,
     "database": secrets.POSTGRES_PASSWORD,
     "control": secrets.CONTROL_KEY,
+    "valkey": secrets.VALKEY_PASSWORD,
 }
 BEFORE = "LITELLM_SALT_KEY_BEFORE"  # the old salt key, in .env for as long as it takes
 NEXT = {
@@ -34,7 +35,7 @@ def keys() -> None:
 @click.argument("names", nargs=-1, required=True, type=click.Choice(list(NAMES)), metavar="NAME...")
 @database_options
 def rotate(names: tuple[str, ...], place: Place) -> None:
-    """Make new secrets in .env: master, salt, database (the password of our Postgres), control (of the double).
+    """Make new secrets in .env: master, salt, database (the password of our Postgres), control (of the double), valkey.
 
     They take effect at the next start. The service must be down; in containers only for `salt`, for the others
     another `up` is enough. The old values are kept nowhere. Providers' keys come from the providers: put the new one

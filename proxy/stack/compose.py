@@ -34,7 +34,7 @@ DISK_NEEDED, DISK_NEEDED_FOR_IMAGES = 500_000_000, 4_000_000_000
 SOURCE_LABEL = "litellm-local.source"
 # What only some starts want: taken away where this one does not. Others' profiles are their own.
 BY_PROFILE = {"simulator": "double", "edge": "edge", "certbot": "tls", "valkey": "scale"}
-READ_AT_START = {"postgres", "simulator", "gateway"}  # their files; the edge looks at its own all the time
+READ_AT_START = {"postgres", "simulator", "gateway", "valkey"}  # their files; the edge looks at its own all the time
 # What the gateway's image is made from, but for config/proxy.yaml: the rendered one takes its place.
 IMAGE_SOURCES = ("Dockerfile", "requirements.lock", "scripts/image_lock.py", "proxy")
 

@@ -83,7 +83,7 @@ def test_all_of_them_at_once(own: Stack) -> None:
     assert secrets.read_env_file(own.env_file) == old
 
     own.down()
-    said = rotate(own, "master", "salt", "database", "control")
+    said = rotate(own, "master", "salt", "database", "control", "valkey")
     new = secrets.read_env_file(own.env_file)
     assert "1 values in the database encrypted anew" in said
     assert set(new) == set(old)
