@@ -84,6 +84,21 @@ def compose_options(command: F) -> F:
     return command
 
 
+def image_options(command: F) -> F:
+    """What is done about images before containers start."""
+    build = click.option(
+        "--build/--no-build", default=None, help="Make the gateway's image.  [default: where it is not up to date]"
+    )
+    pull = click.option(
+        "--pull",
+        type=click.Choice(["always", "missing", "never"]),
+        default="missing",
+        show_default=True,
+        help="When to fetch images.",
+    )
+    return build(pull(command))
+
+
 def deployment_options(command: F) -> F:
     url = click.option(
         "--url", envvar="LITELLM_PROXY_URL", help="Address of the deployment.  [default: the one running here]"

@@ -23,6 +23,7 @@ from proxy.cli.options import (
     compose_options,
     config_option,
     env_file_option,
+    image_options,
     json_option,
     mode_options,
     state_option,
@@ -76,16 +77,7 @@ SMOKE_FAILED = 1
 )
 @click.option("--detach", "-d", is_flag=True, help="Return when ready; the service keeps running.")
 @compose_options
-@click.option(
-    "--build/--no-build", default=None, help="Make the gateway's image.  [default: where it is not up to date]"
-)
-@click.option(
-    "--pull",
-    type=click.Choice(["always", "missing", "never"]),
-    default="missing",
-    show_default=True,
-    help="When to fetch images.",
-)
+@image_options
 @json_option
 def up(stack: str, state_dir: Path, database: str | None, smoke: bool | None, **given: Any) -> None:
     """Bring the whole service up, prove it with the smoke checks, and stay in the foreground.

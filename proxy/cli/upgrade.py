@@ -10,28 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy.cli.options import json_option, require_run, state_option
+from proxy.cli.options import image_options, json_option, require_run, state_option
 from proxy.stack.state import Run, StateDir, StateError
 
 if TYPE_CHECKING:
     from proxy.stack.compose_plan import ComposePlan
     from proxy.stack.steps import Step
 
-INTERRUPTED = 130
-
 
 @click.command()
 @state_option
-@click.option(
-    "--build/--no-build", default=None, help="Make the gateway's image here.  [default: where its source has changed]"
-)
-@click.option(
-    "--pull",
-    type=click.Choice(["always", "missing", "never"]),
-    default="missing",
-    show_default=True,
-    help="When to fetch images.",
-)
+@image_options
 @click.option("--smoke/--no-smoke", default=True, show_default=True, help="Prove the service in the end, or go back.")
 @json_option
 def upgrade(state_dir: Path, build: bool | None, pull: Any, smoke: bool, as_json: bool) -> None:
@@ -73,6 +62,7 @@ def _own_database(run: Run, state: StateDir) -> str | None:
 def _upgrade(plan: ComposePlan, state: StateDir, *, smoke: bool, as_json: bool, **images: Any) -> int:
     from proxy.cli.announce import announce, prove
     from proxy.cli.progress import steps_for
+    from proxy.cli.up_compose import INTERRUPTED
     from proxy.stack.compose import ComposeStack, Images, StackError
     from proxy.stack.upgrade import Upgrade
 
