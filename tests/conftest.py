@@ -42,6 +42,7 @@ CONFIGURED = (
     "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "DATABASE_URL", "LITELLM_MASTER_KEY",
     "LITELLM_PROXY_URL", "LITELLM_SALT_KEY", "POSTGRES_PASSWORD", "LITELLM_LOCAL_CONTROL_KEY",
 )  # fmt: skip
+FROM_OUTSIDE = {name for name in CONFIGURED if name in os.environ}
 
 
 def bare_environment() -> dict[str, str]:
@@ -135,6 +136,14 @@ class Stack:
 
     def pid(self, service: str) -> int:
         return int(self.status()["services"][service]["pid"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unconfigured() -> Iterator[None]:
+    """Libraries that are imported here (LiteLLM, prisma-client-py) would load the checkout's .env: not in the tests."""
+    yield
+    left = {name for name in CONFIGURED if name in os.environ} - FROM_OUTSIDE
+    assert not left, f"a test of this module left {', '.join(sorted(left))} in the environment"
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
+KEEP_ALIVE_SECONDS = 180
+"""Longer than LiteLLM's pools keep a connection (120 s), so that none is closed under a request: that attempt would
+fail without having been asked."""
+
 CONNECTION = "connection"
 BEGUN = "begun"
 """In an ASGI scope's state: the request's Connection, and what `at_once` made of it, if it did not answer."""
@@ -204,8 +208,7 @@ def serve(app: Any, sock: socket.socket, when_ready: Callable[[], None]) -> None
         log_level="critical",
         access_log=False,
         server_header=False,
-        # Longer than a client's pool keeps a connection, so that none is closed under a request.
-        timeout_keep_alive=75,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
         backlog=BACKLOG,
     )

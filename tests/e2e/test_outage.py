@@ -234,7 +234,8 @@ def test_a_request_less_is_not_enough_through_any_door(play: Callable[..., None]
             await outage.begin(model)
             await outage.ask_at_once(FIRST - 1, model, door=door, stream=stream)
             assert await outage.open() == set(), f"{model} {door.__name__} {'stream' if stream else 'whole'}"
-            assert (await outage.asked())[model] == (FIRST - 1) * ATTEMPTS
+            asked = await outage.asked()
+            assert asked[model] == (FIRST - 1) * ATTEMPTS, f"{asked} {model} {door.__name__} {stream}"
 
         return scene
 

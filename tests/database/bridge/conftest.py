@@ -52,7 +52,7 @@ def connect(client_package: Any, engine_home: Path) -> Callable[[str], Any]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in engine_environment(engine_home, url).items():
                 patch.setenv(name, value)
-            client = client_package.Prisma()
+            client = client_package.Prisma(use_dotenv=False)  # a checkout's .env is not for the tests
             client.connect()
         return client
 

@@ -204,7 +204,7 @@ def test_it_ends_with_its_parent(engine_home: Path, database_url: str, client_pa
     program = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
         "from conformance_client import Prisma\n"
-        "client = Prisma(); client.connect()\n"
+        "client = Prisma(use_dotenv=False); client.connect()\n"
         "print(client._engine.process.pid, flush=True); time.sleep(60)"
     )
     environment = {**os.environ, **engine_environment(engine_home, database_url)}
