@@ -14,6 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from typing_extensions import Self
 
 Api = Literal["openai", "anthropic", "gemini"]
+# What proxy/gateway/speed/ has, and proxy/render/litellm.py for those that are settings of LiteLLM's.
+Lever = Literal[
+    "registered_prices",
+    "model_infos",
+]
 
 
 def _network(text: str) -> str:
@@ -158,6 +163,13 @@ class Breaker(_Section):
     )
 
 
+class Speed(_Section):
+    """What is changed in LiteLLM so that a request needs less CPU; replies stay as they are."""
+
+    enabled: bool = Field(default=True, description="false: LiteLLM as it comes, all levers off.")
+    off: list[Lever] = Field(default=[], description="Levers to leave off, by their names in proxy/gateway/speed/.")
+
+
 class Gateway(_Section):
     """Where the gateway listens."""
 
@@ -282,6 +294,7 @@ class Catalog(_Section):
     breaker: Breaker = Field(
         default_factory=Breaker, description="What becomes of requests while a model's provider is down."
     )
+    speed: Speed = Field(default_factory=Speed, description="What makes LiteLLM need less CPU.")
     gateway: Gateway = Field(description="Where the gateway listens.")
     database: Database = Field(default_factory=Database, description="PostgreSQL.")
     health: Health = Field(description="Background probes of the models.")
