@@ -18,6 +18,18 @@ Api = Literal["openai", "anthropic", "gemini"]
 Lever = Literal[
     "registered_prices",
     "model_infos",
+    "garbage",
+    "settings",
+    "keys",
+    "routes",
+    "short_prompts",
+    "sync_callbacks",
+    "idle_callbacks",
+    "label_values",
+    "limit_gauges",
+    "team_rows",
+    "savings",
+    "http_handler",
 ]
 
 

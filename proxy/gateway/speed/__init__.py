@@ -1,8 +1,8 @@
 """Has LiteLLM need less CPU for a request, and answer, count and charge as before. Used by app.py.
 
-Each lever is one function that changes one thing in LiteLLM; its comment says why and what it gave: the CPU of a
-request with it, as a multiple of the same without (scripts/bench/levers.py, all others on). `speed` in proxy.yaml
-switches them off, one by one or all; tests/gateway/test_speed.py holds replies, headers, spend and metrics equal.
+Each lever is one function that changes one thing in LiteLLM; its comment says why, and LEVERS what it gave: the CPU of
+a request with it as a multiple of the same without (scripts/bench/levers.py). `speed` in proxy.yaml switches them off,
+one by one or all; tests/gateway/test_speed.py holds replies, headers, spend and metrics equal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from proxy.catalog import Catalog
-from proxy.gateway.speed import prices
+from proxy.gateway.speed import auth, callbacks, metrics, prices, routing, runtime, spend
 
 log = logging.getLogger("proxy.gateway")
 
@@ -21,6 +21,17 @@ MADE_FOR = "1.106.2"
 LEVERS: Mapping[str, Callable[[], None]] = {
     "registered_prices": prices.register_prices_once,
     "model_infos": prices.remember_model_infos,
+    "garbage": runtime.collect_less_often,
+    "settings": runtime.remember_settings,
+    "keys": auth.remember_keys,
+    "routes": auth.remember_routes,
+    "short_prompts": routing.count_only_long_prompts,
+    "sync_callbacks": callbacks.no_thread_for_no_callback,
+    "idle_callbacks": callbacks.skip_idle_callbacks,
+    "label_values": metrics.make_labels_directly,
+    "limit_gauges": metrics.leave_gauges_without_series_alone,
+    "team_rows": spend.skip_rows_of_no_team,
+    "savings": spend.skip_savings_of_nothing,
 }
 
 
