@@ -29,7 +29,9 @@ Lever = Literal[
     "limit_gauges",
     "team_rows",
     "savings",
-    "http_handler",
+    "openai_replies",
+    "openai_requests",
+    "openai_ids",
 ]
 
 

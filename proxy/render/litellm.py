@@ -71,7 +71,6 @@ def litellm_environment(catalog: Catalog) -> dict[str, str]:
     """Settings that LiteLLM reads from the environment only, and when it is imported."""
     delay = f"{_number(catalog.limits.retry_delay_seconds)}"
     return {
-        **_speed(catalog),
         # router_settings.retry_after is only a floor under an exponential back-off; these make it exact.
         "INITIAL_RETRY_DELAY": delay,
         "MAX_RETRY_DELAY": delay,
@@ -91,14 +90,6 @@ def litellm_environment(catalog: Catalog) -> dict[str, str]:
         "DOCS_URL": "/docs",
         "UI_USERNAME": "admin",
     }
-
-
-def _speed(catalog: Catalog) -> dict[str, str]:
-    """The levers of proxy/gateway/speed/ that are settings of LiteLLM's own."""
-    if not catalog.speed.enabled or "http_handler" in catalog.speed.off:
-        return {}
-    # OpenAI is asked as the other providers are, not by OpenAI's SDK.
-    return {"EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER": "true"}
 
 
 def litellm_yaml(config: Mapping[str, Any]) -> str:
