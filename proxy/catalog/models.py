@@ -27,11 +27,11 @@ Lever = Literal[
     "idle_callbacks",
     "label_values",
     "limit_gauges",
-    "team_rows",
     "savings",
     "openai_replies",
     "openai_requests",
     "openai_ids",
+    "stream_chunks",
 ]
 
 

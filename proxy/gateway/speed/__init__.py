@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from proxy.catalog import Catalog
-from proxy.gateway.speed import auth, callbacks, metrics, openai_sdk, prices, routing, runtime, spend
+from proxy.gateway.speed import auth, callbacks, metrics, openai_sdk, prices, routing, runtime, spend, streams
 
 log = logging.getLogger("proxy.gateway")
 
@@ -30,10 +30,10 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "idle_callbacks": callbacks.skip_idle_callbacks,
     "label_values": metrics.make_labels_directly,
     "limit_gauges": metrics.leave_gauges_without_series_alone,
-    "team_rows": spend.skip_rows_of_no_team,
     "openai_replies": openai_sdk.read_replies_by_plan,
     "openai_requests": openai_sdk.send_plain_requests_as_they_are,
     "openai_ids": openai_sdk.make_ids_in_stock,
+    "stream_chunks": streams.repeat_plain_chunks,
     "savings": spend.skip_savings_of_nothing,
 }
 

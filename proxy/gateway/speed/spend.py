@@ -6,19 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def skip_rows_of_no_team() -> None:
-    """LiteLLM computes a request's share in its team's daily spend, and then sees that the key has no team."""
-    from litellm.proxy.db.db_spend_update_writer import DBSpendUpdateWriter as Writer
-
-    add = Writer.add_spend_log_transaction_to_daily_team_transaction
-
-    async def add_to_team(self: Any, payload: Any, prisma_client: Any = None) -> None:
-        if payload["team_id"] is not None:
-            await add(self, payload, prisma_client)
-
-    Writer.add_spend_log_transaction_to_daily_team_transaction = add_to_team
-
-
 def skip_savings_of_nothing() -> None:
     """What caches, compression and the auto-router saved is computed from prices, with two copies of the request's
     usage, for each row of daily spend. Where none of them had a part in a request it is 0."""
