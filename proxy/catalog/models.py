@@ -18,8 +18,10 @@ Api = Literal["openai", "anthropic", "gemini"]
 Lever = Literal[
     "registered_prices",
     "model_infos",
+    "deployments",
     "garbage",
     "settings",
+    "cache_reads",
     "keys",
     "routes",
     "short_prompts",
@@ -28,6 +30,7 @@ Lever = Literal[
     "label_values",
     "limit_gauges",
     "savings",
+    "spend_rows",
     "openai_replies",
     "openai_requests",
     "openai_ids",

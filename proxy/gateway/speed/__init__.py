@@ -21,8 +21,10 @@ MADE_FOR = "1.106.2"
 LEVERS: Mapping[str, Callable[[], None]] = {
     "registered_prices": prices.register_prices_once,
     "model_infos": prices.remember_model_infos,
+    "deployments": prices.remember_deployments,
     "garbage": runtime.collect_less_often,
     "settings": runtime.remember_settings,
+    "cache_reads": runtime.read_caches_silently,
     "keys": auth.remember_keys,
     "routes": auth.remember_routes,
     "short_prompts": routing.count_only_long_prompts,
@@ -35,6 +37,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "openai_ids": openai_sdk.make_ids_in_stock,
     "stream_chunks": streams.repeat_plain_chunks,
     "savings": spend.skip_savings_of_nothing,
+    "spend_rows": spend.write_rows_as_json,
 }
 
 

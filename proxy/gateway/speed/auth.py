@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from proxy.gateway.speed.copies import fresh
+
 _MOST = 1000
 
 
@@ -34,29 +36,6 @@ def remember_keys() -> None:
         return fresh(made)
 
     CacheCodec.deserialize = staticmethod(deserialize)
-
-
-def fresh(value: Any) -> Any:
-    """A copy that shares nothing that can change with what it is made from; objects of other kinds are shared."""
-    from pydantic import BaseModel
-
-    if isinstance(value, dict):
-        return {
-            name: fresh(one) if type(one) in _CHANGING or isinstance(one, BaseModel) else one
-            for name, one in value.items()
-        }
-    if isinstance(value, (list, set)):
-        return type(value)(fresh(one) for one in value)
-    if isinstance(value, BaseModel):
-        copy = value.model_copy()
-        for name, one in value.__dict__.items():
-            if type(one) in _CHANGING or isinstance(one, BaseModel):
-                copy.__dict__[name] = fresh(one)
-        return copy
-    return value
-
-
-_CHANGING = (dict, list, set)
 
 
 def remember_routes() -> None:

@@ -111,9 +111,10 @@ def send_plain_requests_as_they_are() -> None:
     """The SDK walks a request along the types it is declared with, in search of files and dates to put as text, each
     message against each kind of message. What came as JSON has none."""
     from openai._utils import is_given
-    from openai.resources.chat.completions import completions
+    from openai.resources.chat.completions import completions as module
     from openai.types.chat import completion_create_params as params
 
+    completions: Any = module
     transform = completions.async_maybe_transform
     asked = (params.CompletionCreateParamsStreaming, params.CompletionCreateParamsNonStreaming)
 
@@ -138,7 +139,7 @@ def is_plain(value: Any) -> bool:
 
 def make_ids_in_stock() -> None:
     """Each request asks the kernel for the randomness of an id for OpenAI's SDK, which then does not even send it."""
-    from openai import _base_client
+    from openai._base_client import BaseClient
 
     stock: list[bytes] = []
 
@@ -151,4 +152,5 @@ def make_ids_in_stock() -> None:
             one = many[:16]
         return f"stainless-python-retry-{uuid.UUID(bytes=one, version=4)}"
 
-    _base_client.BaseClient._idempotency_key = idempotency_key  # type: ignore[method-assign]
+    client: Any = BaseClient
+    client._idempotency_key = idempotency_key

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from proxy.gateway.speed.copies import fresh
+
 _MOST = 1000
 """Entries of a memo: beyond it begins anew. The models of a catalogue need a few each."""
 
@@ -26,7 +28,8 @@ def register_prices_once() -> None:
         try:
             key = (model, custom_llm_provider, deployment, frozenset(entry.items()))
         except TypeError:  # prices by tier: a list
-            return register(model, custom_llm_provider, kwargs, model_info)
+            register(model, custom_llm_provider, kwargs, model_info)
+            return
         before = generation()
         if settled.get(key) == before:
             return
@@ -95,3 +98,26 @@ def remember_model_infos() -> None:
 
     Router.get_router_model_info = get_router_model_info
     Router.get_deployment_model_info = get_deployment_model_info
+
+
+def remember_deployments() -> None:
+    """The router makes an object of a deployment's settings, validated, five times in a request. Here this is done once
+    for the same settings; each caller gets an object of its own."""
+    from litellm.router import Router
+
+    find = Router.get_deployment
+    known: dict[tuple[int, str], tuple[Any, Any, Any]] = {}
+
+    def get_deployment(self: Any, model_id: str) -> Any:
+        at = self.model_id_to_deployment_index_map.get(model_id)
+        settings = None if at is None else self.model_list[at]
+        if type(settings) is not dict:
+            return find(self, model_id)
+        found = known.get((id(self), model_id))
+        if found is None or found[0] is not settings or found[1] != settings:
+            if len(known) >= _MOST:
+                known.clear()
+            found = known[id(self), model_id] = (settings, fresh(settings), find(self, model_id))
+        return fresh(found[2])
+
+    Router.get_deployment = get_deployment

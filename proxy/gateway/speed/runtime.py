@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from typing import Any
 
 _YOUNG, _MIDDLE, _OLD = 20_000, 20, 20
@@ -21,27 +22,62 @@ def remember_settings() -> None:
     look_up = SettingsStore.__getitem__
     missing = object()
 
-    def get_item(self: Any, key: str) -> Any:
-        sources = (self._yaml_values, self._database_rows, self._runtime_values, self._deleted_runtime_keys)
-        known = self.__dict__.get("_known")
-        if known is None or any(was is not now for was, now in zip(known[0], sources, strict=True)):
-            known = self.__dict__["_known"] = (sources, {})
-        values = known[1]
-        if key not in values:
+    def find(self: Any, key: str) -> Any:
+        # LiteLLM puts another object in the place of each of these when it changes
+        known = self.__dict__.get("_speed_known")
+        if (
+            known is None
+            or known[0] is not self._yaml_values
+            or known[1] is not self._database_rows
+            or known[2] is not self._runtime_values
+            or known[3] is not self._deleted_runtime_keys
+        ):
+            sources = (self._yaml_values, self._database_rows, self._runtime_values, self._deleted_runtime_keys)
+            known = self.__dict__["_speed_known"] = (*sources, {})
+        values = known[4]
+        found = values.get(key, values)
+        if found is values:
             try:
-                values[key] = look_up(self, key)
+                found = look_up(self, key)
             except KeyError:
-                values[key] = missing
-        found = values[key]
+                found = missing
+            values[key] = found
+        return found
+
+    def get_item(self: Any, key: str) -> Any:
+        found = find(self, key)
         if found is missing:
             raise KeyError(key)
         return found
 
     def get(self: Any, key: str, default: Any = None) -> Any:
-        try:
-            return get_item(self, key)
-        except KeyError:
-            return default
+        found = find(self, key)
+        return default if found is missing else found
 
     SettingsStore.__getitem__ = get_item
     SettingsStore.get = get
+
+
+def read_caches_silently() -> None:
+    """Each look into one of LiteLLM's caches writes what it found, the whole key with all its settings, into a line
+    for a log that is not kept."""
+    from litellm.caching.dual_cache import DualCache
+
+    read = DualCache.async_get_cache
+
+    async def async_get_cache(
+        self: Any, key: Any, parent_otel_span: Any = None, local_only: bool = False, **named: Any
+    ) -> Any:
+        if self.in_memory_cache is not None and not verbose():
+            found = await self.in_memory_cache.async_get_cache(key, **named)
+            if found is not None or self.redis_cache is None or local_only is not False:
+                return found
+        return await read(self, key, parent_otel_span, local_only, **named)
+
+    def verbose() -> bool:
+        return bool(litellm.set_verbose) or verbose_logger.isEnabledFor(logging.DEBUG)
+
+    import litellm
+    from litellm._logging import verbose_logger
+
+    DualCache.async_get_cache = async_get_cache

@@ -109,7 +109,13 @@ def rest_of(chunk: Any) -> dict[str, Any]:
 
 
 def state_of(stream: Any) -> tuple[Any, ...]:
-    return (stream.model, stream.response_id, stream.system_fingerprint, stream.created, stream._provider_response_model)
+    return (
+        stream.model,
+        stream.response_id,
+        stream.system_fingerprint,
+        stream.created,
+        stream._provider_response_model,
+    )
 
 
 def copy_of(made: Any) -> Any:
@@ -125,8 +131,7 @@ def copy_of(made: Any) -> Any:
 
 
 def with_content(model: Any, fields: dict[str, Any], extra: dict[str, Any] | None) -> Any:
-    kind = type(model)
-    new = kind.__new__(kind)
+    new = object.__new__(type(model))
     private = model.__pydantic_private__
     for slot, content in (
         ("__dict__", dict(fields)),
