@@ -12,11 +12,18 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from proxy.catalog import Catalog
-from proxy.gateway.speed import auth, callbacks, metrics, openai_sdk, prices, routing, runtime, spend, streams
+from proxy.gateway.speed import auth, callbacks, metrics, openai_sdk, prices, routing, runtime, spend
 
 log = logging.getLogger("proxy.gateway")
 
 MADE_FOR = "1.106.2"
+
+
+def _streams() -> None:
+    from proxy.gateway.speed import streams  # it imports LiteLLM, which must find its environment complete
+
+    streams.repeat_plain_chunks()
+
 
 LEVERS: Mapping[str, Callable[[], None]] = {
     "registered_prices": prices.register_prices_once,
@@ -35,7 +42,10 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "openai_replies": openai_sdk.read_replies_by_plan,
     "openai_requests": openai_sdk.send_plain_requests_as_they_are,
     "openai_ids": openai_sdk.make_ids_in_stock,
-    "stream_chunks": streams.repeat_plain_chunks,
+    "stream_chunks": _streams,
+    "cookies": openai_sdk.look_for_cookies_where_there_are_some,
+    "team_rows": spend.share_rows,
+    "row_metadata": spend.read_metadata_once,
     "savings": spend.skip_savings_of_nothing,
     "spend_rows": spend.write_rows_as_json,
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from proxy.gateway.speed.copies import fresh
+from proxy.gateway.speed.copies import copies_of
 
 _MOST = 1000
 
@@ -14,10 +15,9 @@ def remember_keys() -> None:
     """A virtual key is kept as JSON and made into an object, validated, six times in a request. Here this is done once
     for what is kept; each caller gets an object of its own."""
     from litellm.proxy.common_utils.cache_pydantic_utils import CacheCodec
-    from pydantic import BaseModel
 
     decode = CacheCodec.deserialize
-    known: dict[tuple[int, type], tuple[dict[str, Any], dict[str, Any], BaseModel]] = {}
+    known: dict[tuple[int, type], tuple[dict[str, Any], dict[str, Any], Callable[[], Any]]] = {}
 
     def deserialize(cached: Any, model_type: Any) -> Any:
         if type(cached) is not dict:
@@ -26,14 +26,14 @@ def remember_keys() -> None:
         found = known.get(key)
         # `id` tells one dictionary for as long as it is held; what is kept might be changed in place
         if found is not None and found[0] is cached and found[1] == cached:
-            return fresh(found[2])
+            return found[2]()
         made = decode(cached, model_type)
         if made is None or made is cached:
             return made
         if len(known) >= _MOST:
             known.clear()
-        known[key] = (cached, fresh(cached), made)
-        return fresh(made)
+        known[key] = (cached, copies_of(cached)(), copies_of(made))
+        return known[key][2]()
 
     CacheCodec.deserialize = staticmethod(deserialize)
 

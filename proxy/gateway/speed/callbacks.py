@@ -33,7 +33,7 @@ def skip_idle_callbacks() -> None:
     called = ("async_log_success_event", "async_log_stream_event", "async_logging_hook")
 
     @lru_cache(maxsize=1000)
-    def is_idle(kind: type) -> bool:
+    def is_idle(kind: Any) -> bool:
         is_plain = (
             issubclass(kind, CustomLogger) and not issubclass(kind, CustomGuardrail) and "__call__" not in dir(kind)
         )
@@ -42,9 +42,9 @@ def skip_idle_callbacks() -> None:
     def get_combined_callback_list(
         self: Any, dynamic_success_callbacks: list[Any] | None, global_callbacks: list[Any]
     ) -> list[Any]:
-        found = combine(self, dynamic_success_callbacks, global_callbacks)
+        found: list[Any] = combine(self, dynamic_success_callbacks, global_callbacks)
         if global_callbacks is not litellm._async_success_callback:
             return found
-        return [one for one in found if not is_idle(type(one)) or set(called) & vars(one).keys()]
+        return [one for one in found if not is_idle(one.__class__) or set(called) & vars(one).keys()]
 
     Logging.get_combined_callback_list = get_combined_callback_list

@@ -154,3 +154,16 @@ def make_ids_in_stock() -> None:
 
     client: Any = BaseClient
     client._idempotency_key = idempotency_key
+
+
+def look_for_cookies_where_there_are_some() -> None:
+    """httpx makes two objects of each reply for http.cookiejar, which then finds that it sets no cookie."""
+    from httpx import Cookies
+
+    extract = Cookies.extract_cookies
+
+    def extract_cookies(self: Any, response: Any) -> None:
+        if "set-cookie" in response.headers or "set-cookie2" in response.headers:
+            extract(self, response)
+
+    Cookies.extract_cookies = extract_cookies  # type: ignore[method-assign]

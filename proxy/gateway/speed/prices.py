@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from proxy.gateway.speed.copies import fresh
+from proxy.gateway.speed.copies import copies_of
 
 _MOST = 1000
 """Entries of a memo: beyond it begins anew. The models of a catalogue need a few each."""
@@ -117,7 +117,11 @@ def remember_deployments() -> None:
         if found is None or found[0] is not settings or found[1] != settings:
             if len(known) >= _MOST:
                 known.clear()
-            found = known[id(self), model_id] = (settings, fresh(settings), find(self, model_id))
-        return fresh(found[2])
+            found = known[id(self), model_id] = (
+                settings,
+                copies_of(settings)(),
+                copies_of(find(self, model_id)),
+            )
+        return found[2]()
 
     Router.get_deployment = get_deployment

@@ -3,7 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
+
+
+def share_rows() -> None:
+    """A request's share in the day's spend is computed for the user, and again, from the same, for the team."""
+    from litellm.proxy.db import db_spend_update_writer as writer
+
+    Writer = writer.DBSpendUpdateWriter
+    compute = Writer._common_add_spend_log_transaction_to_daily_transaction
+    last: tuple[Any, Any] = (None, None)
+
+    async def of_day(self: Any, payload: Any, prisma_client: Any, type: str = "user") -> Any:
+        nonlocal last
+        if type == "team" and last[0] is payload and writer.daily_spend_entity_ids(payload, type):
+            row, last = last[1], (None, None)
+            return row and {**row}
+        row = await compute(self, payload, prisma_client, type)
+        if type == "user":
+            last = (payload, row and {**row})
+        return row
+
+    Writer._common_add_spend_log_transaction_to_daily_transaction = of_day
+
+
+def read_metadata_once() -> None:
+    """Whether a request went well, and was a client's, is read from its row's metadata, some kilobytes of JSON, three
+    times."""
+    from litellm.proxy.db import model_usage_rollup as rollup
+    from litellm.proxy.utils import PrismaClient
+
+    of_text = lru_cache(maxsize=64)(rollup._is_internal_call)
+    status_of = PrismaClient.get_request_status
+    status_of_text = lru_cache(maxsize=64)(lambda text: status_of(None, {"metadata": text}))
+
+    def get_request_status(self: Any, payload: Any) -> Any:
+        metadata = payload.get("metadata", {})
+        return status_of_text(metadata) if type(metadata) is str else status_of(self, payload)
+
+    rollup._is_internal_call = of_text
+    PrismaClient.get_request_status = get_request_status
 
 
 def skip_savings_of_nothing() -> None:
@@ -76,7 +116,7 @@ def insertion(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
             return one
         if name in _TIME_COLUMNS and isinstance(one, str) and not one.endswith(("Z", "+00:00")):
             raise ValueError("not in UTC")
-        return dumps(one)
+        return str(dumps(one))
 
     columns = ", ".join(f'"{name}"' for name in names)
     now = "now() AT TIME ZONE 'UTC'"

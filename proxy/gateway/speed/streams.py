@@ -6,6 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import litellm
+from openai.types.chat import ChatCompletionChunk
+from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta
+
 _TEMPLATE = "_speed_template"
 _HIDDEN = "_hidden_params"
 
@@ -36,8 +40,6 @@ def repeat_plain_chunks() -> None:
 def is_underway(stream: Any) -> bool:
     """Whether a stream is past its first chunk and before its last, with nothing held back, and not about to be ended
     for repeating itself."""
-    import litellm
-
     return (
         stream.custom_llm_provider == "openai"
         and stream.sent_first_chunk is True
@@ -51,9 +53,6 @@ def is_underway(stream: Any) -> bool:
 
 def is_plain(chunk: Any) -> bool:
     """Whether a chunk is of the SDK's and brings a piece of text, of the only choice, and nothing else."""
-    from openai.types.chat import ChatCompletionChunk
-    from openai.types.chat.chat_completion_chunk import Choice, ChoiceDelta
-
     if type(chunk) is not ChatCompletionChunk or chunk.usage is not None or len(chunk.choices or ()) != 1:
         return False
     choice = chunk.choices[0]
@@ -66,7 +65,10 @@ def is_plain(chunk: Any) -> bool:
         and bool(delta.content)
         and not choice.__pydantic_extra__
         and not delta.__pydantic_extra__
-        and delta.role is delta.function_call is delta.tool_calls is delta.refusal is None
+        and delta.role is None
+        and delta.function_call is None
+        and delta.tool_calls is None
+        and delta.refusal is None
     )
 
 
