@@ -6,7 +6,7 @@ import gc
 import logging
 from typing import Any
 
-_YOUNG, _MIDDLE, _OLD = 20_000, 20, 20
+_YOUNG, _MIDDLE, _OLD = 5_000, 20, 50
 
 
 def collect_less_often() -> None:
