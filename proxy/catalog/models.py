@@ -187,7 +187,7 @@ class Speed(_Section):
     """What is changed in LiteLLM so that a request needs less CPU; replies stay as they are."""
 
     enabled: bool = Field(default=True, description="false: LiteLLM as it comes, all levers off.")
-    off: list[Lever] = Field(default=[], description="Levers to leave off, by their names in proxy/gateway/speed/.")
+    without: list[Lever] = Field(default=[], description="Levers to leave off, by their names in proxy/gateway/speed/.")
 
 
 class Gateway(_Section):

@@ -52,9 +52,9 @@ def run(stack: Stack, folder: Path, given: Any) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     body = {**BODY, "stream": given.stream}
     print(f"CPU with the lever / without, {'streaming' if given.stream else 'in one piece'}, {given.at} at once")
-    with a_gateway(stack, folder, {"off": []}) as with_all:
+    with a_gateway(stack, folder, {"without": []}) as with_all:
         for name in [NOTHING, *(given.lever or LEVERS), ALL]:
-            without = {"enabled": name != ALL, "off": [] if name in (NOTHING, ALL) else [name]}
+            without = {"enabled": name != ALL, "without": [] if name in (NOTHING, ALL) else [name]}
             with a_gateway(stack, folder, without) as other:
                 servers = {"with": with_all, "without": other}
                 rounds = measure(servers, body, rounds=given.rounds, seconds=given.seconds, at=given.at)

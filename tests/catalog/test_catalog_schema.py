@@ -54,6 +54,8 @@ def test_shipped_file_names_the_schema_and_fits_it() -> None:
         (("breaker", "failed_requests"), 0),
         (("breaker", "probe_seconds"), 0),
         (("breaker", "without_fallback"), "wait"),
+        (("speed", "without"), ["routs"]),
+        (("speed", "without"), "routes"),
     ],
 )
 def test_schema_refuses_a_mistake(path: tuple[str, ...], value: Any) -> None:

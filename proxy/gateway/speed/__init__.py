@@ -60,5 +60,5 @@ def install(catalog: Catalog) -> None:
         log.warning("LiteLLM is %s: what makes %s faster is left out (proxy/gateway/speed)", found, MADE_FOR)
         return
     for name, lever in LEVERS.items():
-        if name not in catalog.speed.off:
+        if name not in catalog.speed.without:
             lever()
