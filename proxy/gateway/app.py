@@ -109,8 +109,8 @@ def private_roots() -> list[str]:
 class Paths:
     """ASGI middleware: the paths by which clients ask, put as LiteLLM has them.
 
-    It mounts the metrics at /metrics/ and would redirect there. Browsers look for the icon of /ui at the root. It knows Gemini's API by its version v1beta; Google's
-    SDK asks for v1.
+    It mounts the metrics at /metrics/ and would redirect there. Browsers look for the icon of /ui at the root. It knows
+    Gemini's API by its version v1beta; Google's SDK asks for v1.
     """
 
     def __init__(self, app: ASGIApp) -> None:
