@@ -85,7 +85,7 @@ async def _ask_on(
             async with session.post(url, json=next(bodies), **options) as answer:
                 await answer.read()
                 status = str(answer.status)
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, asyncio.TimeoutError):
             status = NO_ANSWER
             await asyncio.sleep(0.05)  # refused at once: not a busy loop
         found.statuses[status] += 1
