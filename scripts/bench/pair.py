@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 from load import post
-from rounds import serving, spread
+from rounds import WARM_UP_SECONDS, serving, spread
 
 from proxy.secrets import VALKEY_PASSWORD
 from proxy.stack.ports import free_port
@@ -42,7 +42,7 @@ def measure_pair(
             chat = f"{url}/v1/chat/completions"
             return post(chat, body, headers, connections=16, seconds=lasting).per_second
 
-        list(both.map(lambda url: speed(url, 1), urls))
+        list(both.map(lambda url: speed(url, WARM_UP_SECONDS), urls))
         for _ in range(rounds):
             alone = speed(one)
             ratios.append(sum(both.map(speed, urls)) / alone)

@@ -18,6 +18,7 @@ import psutil
 from load import Round, post
 
 START_SECONDS = 180
+WARM_UP_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def measure(servers: Mapping[str, Server], body: Mapping[str, Any], *, rounds: i
     """Each server in each round, one after the other, with `at` connections; once before, unmeasured."""
     found: Rounds = {name: [] for name in servers}
     for server in servers.values():
-        post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=1)
+        post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=WARM_UP_SECONDS)
     for number in range(rounds):
         print(f"\rround {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
         for name, server in servers.items():
@@ -107,7 +108,7 @@ def show(heading: str, rounds: Rounds) -> None:
     print(f"\n{heading}")
     print(
         f"  {'':<18}{'requests/s':>10}  {'lowest to highest':<19}{'p50 ms':>8}{'p99 ms':>9}{'CPU us':>8}"
-        f"  {'requests/s, ratio':<24}CPU, ratio"
+        f"  {'requests/s, ratio':<26}CPU, ratio"
     )
     first = next(iter(rounds.values()))
     for name, found in rounds.items():
@@ -117,7 +118,7 @@ def show(heading: str, rounds: Rounds) -> None:
             f"  {name:<18}{statistics.median(speeds):>10.0f}  {f'{speeds[0]:.0f} to {speeds[-1]:.0f}':<19}"
             f"{median(found, lambda r: r.p50):>8.2f}{median(found, lambda r: r.p99):>9.2f}"
             f"{f'{statistics.median(used):.0f}' if used else '':>8}"
-            f"  {spread(speed_ratios(first, found)):<24}{spread(cpu_ratios(first, found))}"
+            f"  {spread(speed_ratios(first, found)):<26}{spread(cpu_ratios(first, found))}"
         )
 
 
