@@ -19,7 +19,7 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.catalog import Catalog, project_root
-from proxy.gateway import away, internals, mends, scopes
+from proxy.gateway import away, internals, mends, metrics, scopes
 from proxy.gateway.bodies import BodyGuard
 from proxy.gateway.deadline import Deadline
 from proxy.gateway.double import Control, Double
@@ -48,6 +48,7 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
 
     limits = catalog.limits
     mends.mend()
+    metrics.bound(catalog, proxy_server.app)
     if mode == "double":
         internals.tell_repeated_replies_apart()
         internals.put_on_upstream_requests(
