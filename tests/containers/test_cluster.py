@@ -1,4 +1,4 @@
-"""Three replicas as config/k8s has them, behind the Ingress' limits, and what happens to pods and stores in a cluster."""
+"""Three replicas as config/k8s has them, behind the Ingress' limits, and what becomes of them in a cluster."""
 
 from __future__ import annotations
 
