@@ -13,6 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+FIELDS = (
+    "litellm_provider", "mode", "input_cost_per_token", "output_cost_per_token", "deprecation_date",
+    "max_input_tokens", "max_output_tokens",
+)  # fmt: skip
+"""What is read of an entry; the rest would be 4 MB in the launcher and in each gateway."""
 MAP_FILE = "model_prices_and_context_window_backup.json"
 
 
@@ -42,7 +47,7 @@ def bundled_map() -> dict[str, dict[str, Any]]:
         return {}
     entries: dict[str, dict[str, Any]] = json.loads(text)
     entries.pop("sample_spec", None)
-    return entries
+    return {name: {field: one[field] for field in FIELDS if field in one} for name, one in entries.items()}
 
 
 def entry(api: str, upstream: str, prices: dict[str, dict[str, Any]] | None = None) -> dict[str, Any] | None:

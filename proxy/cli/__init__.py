@@ -18,6 +18,7 @@ COMMANDS = {
     "env": ("proxy.cli.stack:env", "Print variables that point a client at the service."),
     "smoke": ("proxy.cli.smoke:smoke", "Prove a running deployment."),
     "drill": ("proxy.cli.drill:drill", "Take every fallback chain through every kind of fault."),
+    "bench": ("proxy.cli.bench:bench", "Measure how many requests a minute the service answers here."),
     "double": ("proxy.cli.double:double", "Script what the simulated providers answer; see what they were asked."),
     "config": ("proxy.cli.config:config", "Check, show and render config/proxy.yaml."),
     "doctor": ("proxy.cli.doctor:doctor", "Check this machine and say what to mend."),

@@ -11,6 +11,7 @@ import click
 
 def user_errors() -> tuple[type[Exception], ...]:
     """The exceptions whose message is written for the user. Imported late: only a failing command needs them."""
+    from proxy.bench.deployment import BenchError
     from proxy.catalog import CatalogError
     from proxy.checks.drill.run import DrillError
     from proxy.database.engine import EngineSetupError
@@ -26,6 +27,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     from proxy.stack.state import StateError
 
     return (
+        BenchError,
         CassetteError,
         CatalogError,
         DatabaseError,

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
 from proxy.gateway import lazy_prisma
+from proxy.gateway.memory import give_back, let_go
 from proxy.gateway.settings import SettingsError, read_settings
 
 WRONG_SETTINGS = 2
@@ -64,8 +65,9 @@ def main() -> int:
         simulator=Simulator(settings.simulator, settings.control_key),
         stopping=stopping,
     )
+    let_go()
     gc.enable()
-    gc.collect()
+    give_back()
     gc.freeze()
 
     from proxy.database.migrations import DatabaseError, wait_until_migrated

@@ -2,7 +2,7 @@
 
 `build_app` imports LiteLLM, which takes seconds; call it when the environment is complete (see __main__.py).
 From the outside in: replies, the double's control (in double mode), the breaker's traces, deadline, bodies, readiness,
-open breakers, paths, LiteLLM.
+more of /health, the watch over the stores, paths, LiteLLM.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.catalog import Catalog, project_root
-from proxy.gateway import internals, mends, scopes, speed
+from proxy.gateway import away, internals, mends, metrics, scopes, speed
 from proxy.gateway.bodies import BodyGuard
 from proxy.gateway.deadline import Deadline
 from proxy.gateway.double import Control, Double
 from proxy.gateway.errors import CLOSED, Refusal, error_body, send_refusal
 from proxy.gateway.openapi import OpenApiCache
 from proxy.gateway.overrides import Overrides
-from proxy.gateway.probes import FirstProbes, OpenBreakers
+from proxy.gateway.probes import FirstProbes, MoreHealth, WithoutPostgres
 from proxy.gateway.replies import Replies
 from proxy.gateway.routes import CLOSED_PATH, Api, api_of
 from proxy.gateway.scrub import Scrubber
 from proxy.gateway.simulator import Simulator
+from proxy.gateway.stores import Stores
 from proxy.gateway.usage import DEFAULT_DAYS, Usage, UsageReport, parse_query
 
 if TYPE_CHECKING:
     from proxy.gateway.breaker_hooks import BreakerHooks
 
 _PROBE_MARGIN_SECONDS = 5.0
+LITELLMS_OWN = {"/metrics": "/metrics/", "/favicon.ico": "/get_favicon"}
 
 
 def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator, stopping: asyncio.Event) -> ASGIApp:
@@ -47,19 +49,28 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
     limits = catalog.limits
     mends.mend()
     speed.install(catalog)
+    metrics.bound(catalog, proxy_server.app)
     if mode == "double":
         internals.tell_repeated_replies_apart()
         internals.put_on_upstream_requests(
             lambda token, headers, call_id: scopes.upstream_headers(token, headers.get(scopes.SCOPE_HEADER), call_id)
         )
+    postgres = internals.postgres()
+    away.go_on_without(postgres)
     hooks = breaker(catalog, double=mode == "double")
     add_usage_route(proxy_server.app, catalog)
     overrides = Overrides(
         internals.own_parameters(), max_timeout=limits.request_timeout_seconds, max_retries=limits.retries
     )
     app: ASGIApp = OpenApiCache(Paths(proxy_server.app), proxy_server.app, cache)
-    if hooks is not None:
-        app = OpenBreakers(app, opened=hooks.open)
+    app = stores = Stores(app, [postgres, internals.valkey()])
+
+    def more_health() -> dict[str, Any]:
+        breakers = {} if hooks is None else {"open_breakers": hooks.open()}
+        return {**breakers, "stores_away": stores.away()}
+
+    app = MoreHealth(app, more=more_health)
+    app = WithoutPostgres(app, away=lambda: postgres.away)
     app = FirstProbes(
         app,
         has_results=internals.has_probe_results,
@@ -100,8 +111,8 @@ def private_roots() -> list[str]:
 class Paths:
     """ASGI middleware: the paths by which clients ask, put as LiteLLM has them.
 
-    It mounts the metrics at /metrics/ and would redirect there. It knows Gemini's API by its version v1beta; Google's
-    SDK asks for v1.
+    It mounts the metrics at /metrics/ and would redirect there. Browsers look for the icon of /ui at the root. It knows
+    Gemini's API by its version v1beta; Google's SDK asks for v1.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -113,8 +124,9 @@ class Paths:
             if path == CLOSED_PATH:
                 await send_refusal(send, CLOSED, "openai")
                 return
-            if path == "/metrics":
-                scope = {**scope, "path": "/metrics/", "raw_path": b"/metrics/"}
+            if path in LITELLMS_OWN:
+                own = LITELLMS_OWN[path]
+                scope = {**scope, "path": own, "raw_path": own.encode()}
             elif path.startswith("/v1/models/") and api_of(path) is Api.GEMINI:
                 raw: bytes = scope.get("raw_path") or path.encode()
                 scope = {**scope, "path": "/v1beta" + path[3:], "raw_path": b"/v1beta" + raw[3:]}

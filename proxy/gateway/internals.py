@@ -13,6 +13,16 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from proxy.gateway.errors import Refusal
+from proxy.gateway.stores import Store
+
+POSTGRES_AWAY = (
+    "models and the keys known here are served and their spend is kept in memory until it is back; "
+    "new keys, /usage, /ui and all that manages keys are refused"
+)
+VALKEY_AWAY = (
+    "each gateway counts for itself, so that limits and budgets let through as many times more as there are "
+    "gateways, and learns of changed, blocked and deleted keys up to a minute late"
+)
 
 
 def own_parameters() -> frozenset[str]:
@@ -29,6 +39,21 @@ def has_probe_results() -> bool:
     from litellm.proxy import proxy_server
 
     return bool(proxy_server.health_check_results)
+
+
+def postgres() -> Store:
+    """LiteLLM's database, as something to be watched."""
+    return Store("Postgres", lambda: query("SELECT 1"), POSTGRES_AWAY)
+
+
+def valkey() -> Store:
+    """What LiteLLM shares its counters through, where there is one."""
+    from litellm.proxy import proxy_server
+
+    async def ping() -> None:
+        await proxy_server.redis_usage_cache.init_async_client().ping()
+
+    return Store("Valkey", ping, VALKEY_AWAY, is_there=lambda: proxy_server.redis_usage_cache is not None)
 
 
 async def query(sql: str, *arguments: object) -> list[Mapping[str, Any]]:

@@ -21,8 +21,8 @@ MOST_COUNTERS = 100_000
 
 def mend() -> None:
     """Mends the LiteLLM these were made for. Another one, as an image may bring, is left as it is, with a warning."""
-    found = version("litellm")
-    if found != MADE_FOR:
+    if not fits():
+        found = version("litellm")
         log.warning("LiteLLM is %s: what was mended of %s is left out (proxy/gateway/mends.py)", found, MADE_FOR)
         return
     ask_gemini_before_streaming()
@@ -32,6 +32,11 @@ def mend() -> None:
     count_for_many_keys()
     mend_chat()
     tell_of_deleted_keys()
+
+
+def fits() -> bool:
+    """Whether LiteLLM is the one that is mended."""
+    return version("litellm") == MADE_FOR
 
 
 def ask_gemini_before_streaming() -> None:
@@ -174,5 +179,6 @@ def count_for_many_keys() -> None:
     from litellm.proxy import proxy_server
 
     usage = proxy_server.proxy_logging_obj.internal_usage_cache.dual_cache
-    for cache in (usage, proxy_server.user_api_key_cache, proxy_server.spend_counter_cache):
+    keys = proxy_server.user_api_key_cache
+    for cache in (usage, keys, keys.key_object_cache, proxy_server.spend_counter_cache):
         cache.in_memory_cache.max_size_in_memory = MOST_COUNTERS

@@ -1,6 +1,7 @@
-"""/openapi.json (and so /docs) without the seconds LiteLLM takes to compute it on the event loop.
+"""/openapi.json (and so /docs) without the seconds LiteLLM takes to compute it on the event loop, and without the
+130 MB that it takes up as Python's objects.
 
-The schema is computed in a thread once the gateway serves, and kept in a file for the next start.
+The schema is computed in a thread once the gateway serves, kept in a file (also for the next start), sent from there.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import asyncio
 import hashlib
 import json
 import logging
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from starlette.responses import FileResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from proxy.gateway.memory import give_back
 
 log = logging.getLogger("proxy.gateway")
 
@@ -30,13 +34,13 @@ class OpenApiCache:
         self._fastapi = fastapi
         self._file = folder / f"openapi-{_fingerprint(fastapi)}.json"
         self._warmed: asyncio.Task[None] | None = None
+        for route in fastapi.routes:  # within the app: its middleware still adds what it adds to every reply
+            if isinstance(route, Route) and route.path == fastapi.openapi_url:
+                route.app = self._from_file(route.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, self._after_startup(send))
-            return
-        if scope["type"] == "http" and scope["path"] == "/openapi.json" and self._warmed:
-            await asyncio.shield(self._warmed)
+            send = self._after_startup(send)
         await self.app(scope, receive, send)
 
     def _after_startup(self, send: Send) -> Send:
@@ -47,19 +51,33 @@ class OpenApiCache:
 
         return watching
 
+    def _from_file(self, otherwise: ASGIApp) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if self._warmed:
+                await asyncio.shield(self._warmed)
+            kept = FileResponse(self._file, media_type="application/json") if self._file.is_file() else otherwise
+            await kept(scope, receive, send)
+
+        return answer
+
     def _warm(self) -> None:
-        with suppress(OSError, ValueError):
-            self._fastapi.openapi_schema = json.loads(self._file.read_text(encoding="utf-8"))
-            return
+        if not self._file.is_file():
+            self._compute()
+        give_back()
+
+    def _compute(self) -> None:
         schema = self._fastapi.openapi()
         try:
             for stale in self._file.parent.glob("openapi-*.json"):
                 stale.unlink()
             partial = self._file.with_suffix(".partial")
-            partial.write_text(json.dumps(schema), encoding="utf-8")
+            text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+            partial.write_text(text, encoding="utf-8")
             partial.replace(self._file)
         except OSError as error:
             log.info("the OpenAPI schema is not kept for the next start: %s", error)
+        else:
+            self._fastapi.openapi_schema = None
 
 
 def _fingerprint(fastapi: Any) -> str:

@@ -28,6 +28,8 @@ SPEND_WRITE_SECONDS = 1
 # The scope of the providers' double in which LiteLLM's own health probes are journaled.
 PROBES_SCOPE = "probes"
 VALKEY_PORT = 6379
+# Series of each metric, some 400 bytes each (a histogram's: 20 times that, but it has one for each model only).
+MOST_SERIES = 1000
 # Seconds until a Valkey that failed is tried again; LiteLLM's own minute is long for one that is back in two seconds.
 VALKEY_RETRY_SECONDS = 5
 
@@ -60,6 +62,7 @@ def litellm_config(
             "drop_params": True,
             "request_timeout": _number(catalog.limits.request_timeout_seconds),
             "callbacks": ["prometheus"],
+            **_metrics_settings(),
             # Keeps "Give Feedback / Get Help" out of the log of every failed request.
             "suppress_debug_info": True,
         },
@@ -87,6 +90,8 @@ def litellm_environment(catalog: Catalog) -> dict[str, str]:
         "LITELLM_DONT_SHOW_FEEDBACK_BOX": "true",
         # Otherwise clients read in an error where in LiteLLM's source it arose, and a link to report it.
         "LITELLM_DISABLE_BUG_REPORT_LINK": "true",
+        # When a counter began, as a series of its own beside each: twice the size, and Prometheus does not use it.
+        "PROMETHEUS_DISABLE_CREATED_SERIES": "True",
         "DOCS_URL": "/docs",
         "UI_USERNAME": "admin",
     }
@@ -182,6 +187,22 @@ def _general_settings(catalog: Catalog, database: bool, valkey: str | None) -> d
 
 def _valkey(host: str) -> dict[str, Any]:
     return {"host": host, "port": VALKEY_PORT, "password": f"os.environ/{VALKEY_PASSWORD}"}
+
+
+def _metrics_settings() -> dict[str, Any]:
+    """What keeps /metrics from growing with what clients send; proxy/gateway/metrics.py does the rest."""
+    return {
+        # Anybody can send any number of these, without a key.
+        "prometheus_exclude_labels": ["client_ip", "end_user", "user_agent"],
+        # The first two LiteLLM itself calls deprecated; the third tells of guardrails, of which there are none.
+        "prometheus_exclude_metrics": [
+            "litellm_llm_api_failed_requests_metric",
+            "litellm_requests_metric",
+            "litellm_overhead_with_guardrails_latency_metric",
+        ],
+        # The last bound, for thousands of virtual keys: what comes later is counted together, as `other`.
+        "prometheus_metrics_max_series_per_metric": MOST_SERIES,
+    }
 
 
 def _per_token(price_per_1k: float) -> float:

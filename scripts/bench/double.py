@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from landmarks import install
 from load import NUMBER, LoadError
 from rounds import Server, measure, options, plain, serving, show
 
@@ -95,15 +94,8 @@ def a_simulator(folder: Path) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def an_aimock(folder: Path) -> Iterator[tuple[str, int]]:
+    install(folder)
     node = node_binary()
-    npm = node.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copy(HERE / name, folder)
-    done = subprocess.run(
-        [str(node), str(npm), "ci", "--ignore-scripts"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"aimock could not be installed: {done.stderr.strip()}")
     fixture = {"fixtures": [{"match": {}, "response": {"content": TEXT}}]}
     (folder / "fixture.json").write_text(json.dumps(fixture), encoding="utf-8")
     port = free_port()

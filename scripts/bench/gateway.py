@@ -1,11 +1,13 @@
 """How fast the gateway is beside LiteLLM's own command, on the same configuration, database and upstream.
 
-    .venv/bin/python scripts/bench/gateway.py [--rounds N] [--seconds N] [--connections 1,16,64] [--starts N]
+    .venv/bin/python scripts/bench/gateway.py [--rounds N] [--seconds N] [--connections 1,16,64]
+        [--starts N] [--ups N] [--json FILE] [--chart FILE.svg]
 
 Brings a stack of its own up (double mode, the 1000 requests a minute replaced by a limit out of the way) and, beside
 its gateway, LiteLLM's own command in the same environment: the same rendered configuration, virtual key, Postgres
 through the same engine, simulator. wrk asks one after the other, in rounds, so that a slow moment of the machine meets
-all. The simulator is measured too: it shows that neither it nor wrk is what is measured. The gateway's Python process
+all. The gateway stands there twice, so that noise shows. The simulator is measured too: neither it nor wrk is what is
+measured. Landmarks: a bare reverse proxy, and Portkey's gateway where nothing streams. The gateway's Python process
 and its engine are counted, of both; memory is their PSS. `--starts` times starts: from the command to the first reply
 to a virtual key.
 """
@@ -18,8 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +28,17 @@ from typing import Any
 
 import httpx
 import psutil
+from chart import Bar, chart
+from landmarks import bare_proxy, portkey
 from load import LoadError
-from rounds import START_SECONDS, Server, measure, options, plain, serving, show
+from pair import measure_pair
+from rounds import Server, measure, options, plain, serving, show, speed_ratios
+from starts import BODY, time_starts, time_ups
 
 from proxy import secrets
 from proxy.catalog import project_root
 from proxy.stack.ports import free_port
 
-MODEL = "gpt-4o"
-BODY = {"model": MODEL, "messages": [{"role": "user", "content": "What follows from the first?"}]}
 TEXT = "The answer to the second question follows from the first. " * 4
 NO_LIMIT = 10_000_000
 
@@ -44,15 +47,19 @@ def main() -> int:
     parser = options("The gateway beside LiteLLM's own command.", rounds=3, seconds=5)
     parser.add_argument("--connections", default="1,16,64", help="how many at once, one table for each")
     parser.add_argument("--starts", type=int, default=3, help="how often to time a start of each; 0: not at all")
+    parser.add_argument("--ups", type=int, default=3, help="how often to time a warm `up`; 0: not at all")
+    parser.add_argument("--chart", type=Path, help="also draw the ratios there, as SVG")
     given = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
-            tables = run(stack, given)
+            tables, bars = run(stack, given, Path(folder))
     except (LoadError, RuntimeError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     if given.json:
         given.json.write_text(json.dumps(tables, indent=1))
+    if given.chart:
+        given.chart.write_text(chart("requests/s, gateway by LiteLLM's own command", bars), encoding="utf-8")
     return 0
 
 
@@ -105,26 +112,43 @@ def litellms_own(stack: Stack) -> Iterator[tuple[str, int]]:
         yield url, process.pid
 
 
-def run(stack: Stack, given: Any) -> dict[str, Any]:
+def run(stack: Stack, given: Any, folder: Path) -> tuple[dict[str, Any], list[Bar]]:
     tables: dict[str, Any] = {}
+    bars: list[Bar] = []
     headers = {"Authorization": f"Bearer {stack.key}"}
-    with litellms_own(stack) as (url, pid):
+    with (
+        litellms_own(stack) as (url, pid),
+        bare_proxy(stack.simulator) as bare,
+        portkey(folder, stack.simulator) as whole_only,
+    ):
         ours = Server(f"{stack.url}/v1/chat/completions", headers, pids=family(stack.pid))
         servers = {
             "gateway": ours,
             "gateway again": ours,
             "LiteLLM's own": Server(f"{url}/v1/chat/completions", headers, pids=family(pid)),
+            "bare proxy": bare,
+            "Portkey": whole_only,
             "simulator": Server(f"{stack.simulator}/openai/v1/chat/completions", {"Authorization": "Bearer any"}),
         }
         for at in map(int, given.connections.split(",")):
             for kind, streams in (("in one piece", False), ("streaming", True)):
-                found = measure(servers, {**BODY, "stream": streams}, rounds=given.rounds, seconds=given.seconds, at=at)
+                asked = {name: one for name, one in servers.items() if not (streams and name == "Portkey")}
+                found = measure(asked, {**BODY, "stream": streams}, rounds=given.rounds, seconds=given.seconds, at=at)
                 show(f"{kind}, {at} connection{'s' if at > 1 else ''}", found)
                 tables[f"{kind}, {at}"] = plain(found)
+                for name in ("gateway again", "LiteLLM's own"):
+                    ratios = speed_ratios(found["gateway"], found[name])
+                    middle = statistics.median(ratios)
+                    bars.append(Bar(f"{kind}, {at}: by {name}", ratios[0], middle, ratios[-1]))
         tables["memory"] = show_memory({"gateway": stack.pid, "LiteLLM's own": pid})
+    body = {**BODY, "stream": False}
+    how = {"rounds": given.rounds, "seconds": given.seconds}
+    tables["two gateways"] = measure_pair(stack.environment, stack.url, stack.key, body, folder, **how)
     if given.starts:
-        tables["start"] = time_starts(stack, given.starts)
-    return tables
+        tables["start"] = time_starts(stack.environment, stack.key, given.starts)
+    if given.ups:
+        tables["up"] = time_ups(folder, stack.environment, stack.key, given.ups)
+    return tables, bars
 
 
 def family(pid: int) -> list[int]:
@@ -139,49 +163,6 @@ def show_memory(of: Mapping[str, int]) -> dict[str, float]:
     for name, size in used.items():
         print(f"  {name:<18}{size / 1e6:>8.0f} MB")
     return {name: size / 1e6 for name, size in used.items()}
-
-
-def time_starts(stack: Stack, number: int) -> dict[str, list[float]]:
-    """Seconds from the command to the first reply, of each in turns."""
-    ours = [sys.executable, "-m", "proxy.gateway"]
-    theirs = [str(Path(sys.executable).with_name("litellm")), "--config", stack.environment["CONFIG_FILE_PATH"]]
-    taken: dict[str, list[float]] = {"gateway": [], "LiteLLM's own": []}
-    for round_ in range(number):
-        print(f"\rstart {round_ + 1} of {number} ", end="", file=sys.stderr, flush=True)
-        port = str(free_port())
-        environment = {**stack.environment, "LITELLM_LOCAL_PORT": port}
-        taken["gateway"].append(start_seconds(ours, port, environment, stack.key))
-        port = str(free_port())
-        command = [*theirs, "--host", "127.0.0.1", "--port", port]
-        taken["LiteLLM's own"].append(start_seconds(command, port, stack.environment, stack.key))
-    print("\r\033[K\nFrom the command to the first reply, seconds")
-    for name, seconds in taken.items():
-        print(f"  {name:<18}{statistics.median(seconds):>8.1f}  ({min(seconds):.1f} to {max(seconds):.1f})")
-    return taken
-
-
-def start_seconds(command: Sequence[str], port: str, environment: Mapping[str, str], key: str) -> float:
-    quiet = subprocess.DEVNULL
-    began = time.monotonic()
-    process = subprocess.Popen(command, env=dict(environment), stdout=quiet, stderr=quiet)
-    try:
-        while not replies(f"http://127.0.0.1:{port}", key):
-            if process.poll() is not None or time.monotonic() - began > START_SECONDS:
-                raise RuntimeError(f"{command[0]} does not answer")
-            time.sleep(0.02)
-        return time.monotonic() - began
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def replies(url: str, key: str) -> bool:
-    headers = {"Authorization": f"Bearer {key}"}
-    try:
-        answer = httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=headers, timeout=30, trust_env=False)
-    except httpx.HTTPError:
-        return False
-    return answer.status_code == 200
 
 
 if __name__ == "__main__":

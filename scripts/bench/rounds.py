@@ -18,6 +18,7 @@ import psutil
 from load import Round, post
 
 START_SECONDS = 180
+WARM_UP_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def measure(servers: Mapping[str, Server], body: Mapping[str, Any], *, rounds: i
     """Each server in each round, one after the other, with `at` connections; once before, unmeasured."""
     found: Rounds = {name: [] for name in servers}
     for server in servers.values():
-        post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=1)
+        post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=WARM_UP_SECONDS)
     for number in range(rounds):
         print(f"\rround {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
         for name, server in servers.items():
@@ -103,20 +104,36 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 
 
 def show(heading: str, rounds: Rounds) -> None:
-    """A table: each server's medians, and the first one's throughput as a multiple of the others', round by round."""
+    """A table: each server's medians, and the first one's throughput and CPU as multiples of the others'."""
     print(f"\n{heading}")
-    print(f"  {'':<18}{'requests/s':>10}  {'lowest to highest':<19}{'p50 ms':>8}{'p99 ms':>9}{'CPU us':>8}  ratio")
+    print(
+        f"  {'':<18}{'requests/s':>10}  {'lowest to highest':<19}{'p50 ms':>8}{'p99 ms':>9}{'CPU us':>8}"
+        f"  {'requests/s, ratio':<26}CPU, ratio"
+    )
     first = next(iter(rounds.values()))
     for name, found in rounds.items():
         speeds = sorted(one.round.per_second for one in found)
-        ratios = sorted(a.round.per_second / b.round.per_second for a, b in zip(first, found, strict=True))
         used = [one.cpu for one in found if one.cpu is not None]
         print(
             f"  {name:<18}{statistics.median(speeds):>10.0f}  {f'{speeds[0]:.0f} to {speeds[-1]:.0f}':<19}"
             f"{median(found, lambda r: r.p50):>8.2f}{median(found, lambda r: r.p99):>9.2f}"
             f"{f'{statistics.median(used):.0f}' if used else '':>8}"
-            f"  {statistics.median(ratios):.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            f"  {spread(speed_ratios(first, found)):<26}{spread(cpu_ratios(first, found))}"
         )
+
+
+def speed_ratios(first: Sequence[Measured], other: Sequence[Measured]) -> list[float]:
+    """Requests a second of the first by those of the other, round by round, lowest first."""
+    return sorted(a.round.per_second / b.round.per_second for a, b in zip(first, other, strict=True))
+
+
+def cpu_ratios(first: Sequence[Measured], other: Sequence[Measured]) -> list[float]:
+    """CPU a request, likewise; nothing where one's is not known."""
+    return sorted(a.cpu / b.cpu for a, b in zip(first, other, strict=True) if a.cpu and b.cpu)
+
+
+def spread(ratios: Sequence[float]) -> str:
+    return f"{statistics.median(ratios):.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f})" if ratios else ""
 
 
 def median(found: Sequence[Measured], of: Callable[[Round], float]) -> float:

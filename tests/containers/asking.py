@@ -21,11 +21,12 @@ ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": TEXT}]}
 
 @dataclass(frozen=True)
 class Asked:
-    """One request. `outcome` is the status, or what kept the client from having one."""
+    """One request. `outcome` is the status, or what kept the client from having one; `cost` what the reply says."""
 
     sent: float
     ended: float
     outcome: str
+    cost: float = 0.0  # USD
 
     @property
     def served(self) -> bool:
@@ -73,23 +74,30 @@ class Asking:
 @contextmanager
 def asking(edge: Edge, key: str) -> Iterator[Asking]:
     """Clients with a virtual key that ask for chat completions, until the block ends and each has its last answer."""
-    record, lock, over = Asking(), threading.Lock(), threading.Event()
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     headers = {"Authorization": f"Bearer {key}", "Host": f"{DOMAIN}:{edge.https_port}"}
-    base = f"https://127.0.0.1:{edge.https_port}"
+    with asking_at(f"https://127.0.0.1:{edge.https_port}", headers, context) as record:
+        yield record
+
+
+@contextmanager
+def asking_at(base: str, headers: dict[str, str], verify: ssl.SSLContext | bool = False) -> Iterator[Asking]:
+    record, lock, over = Asking(), threading.Lock(), threading.Event()
 
     def ask_on(number: int) -> None:
         over.wait(EVERY_SECONDS * number / CLIENTS)
-        with httpx.Client(base_url=base, headers=headers, verify=context, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=base, headers=headers, verify=verify, timeout=60, trust_env=False) as client:
             while not over.is_set():
-                sent = time.monotonic()
+                sent, cost = time.monotonic(), 0.0
                 try:
-                    outcome = str(client.post("/v1/chat/completions", json=ASK).status_code)
+                    answer = client.post("/v1/chat/completions", json=ASK)
+                    outcome = str(answer.status_code)
+                    cost = float(answer.headers.get("x-litellm-response-cost") or 0)
                 except httpx.HTTPError as error:
                     outcome = type(error).__name__
                 with lock:
-                    record.asked.append(Asked(sent, time.monotonic(), outcome))
+                    record.asked.append(Asked(sent, time.monotonic(), outcome, cost))
                 over.wait(max(0.0, sent + EVERY_SECONDS - time.monotonic()))
 
     threads = [threading.Thread(target=ask_on, args=(number,)) for number in range(CLIENTS)]

@@ -153,7 +153,7 @@ def test_the_recorded_answers_are_the_providers(recorded: Recorded, provider: Do
 def test_neither_keys_nor_probes_are_in_the_file(recorded: Recorded) -> None:
     text = recorded.file.read_text(encoding="utf-8")
     ours = secrets.read_env_file(recorded.stack.env_file)
-    assert len(ours) == len(KEYS) + 4
+    assert len(ours) == len(KEYS) + 5
     assert not [name for name, value in ours.items() if value in text]
     assert "x-double" not in text
     assert recorded.probes >= 8, "the gateway made no probes"

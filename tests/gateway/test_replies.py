@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from proxy.gateway.breaker import NOT_ASKED
-from proxy.gateway.probes import FirstProbes, OpenBreakers
+from proxy.gateway.probes import FirstProbes, MoreHealth, WithoutPostgres
 from proxy.gateway.replies import Replies, seconds_to_next_minute
 from proxy.gateway.scrub import Scrubber
 
@@ -214,14 +214,35 @@ def test_a_503_of_the_breakers_says_when_to_come_back(replies, inner, play):
     assert "retry-after" not in play(replies).headers
 
 
-def test_health_tells_of_open_breakers(inner, play):
-    opened = [{"model": "gpt-4o", "provider": "openai", "seconds": 3.0}]
-    app = OpenBreakers(inner, opened=lambda: opened)
+def test_health_tells_more_than_litellm_does(inner, play):
+    more = {"open_breakers": [{"model": "gpt-4o", "provider": "openai", "seconds": 3.0}], "stores_away": []}
+    app = MoreHealth(inner, more=lambda: more)
     inner.answer = answering(200, b'{"healthy_count": 8}')
     answer = play(app, "/health", method="GET")
-    assert json.loads(answer.body) == {"healthy_count": 8, "open_breakers": opened}
+    assert json.loads(answer.body) == {"healthy_count": 8, **more}
     assert answer.headers["content-length"] == str(len(answer.body))
     assert play(app, "/health/readiness", method="GET").body == b'{"healthy_count": 8}'
     for status, body in ((401, b'{"error": {}}'), (200, b"[]"), (200, b"fine")):
         inner.answer = answering(status, body)
         assert play(app, "/health", method="GET").body == body
+
+
+def test_who_was_ready_stays_so_without_postgres(inner, play):
+    lost: list[bool] = []
+    app = WithoutPostgres(inner, away=lambda: bool(lost))
+    ready = {"path": "/health/readiness", "method": "GET"}
+    without = answering(503, b'{"status": "healthy", "db": "disconnected"}')
+    inner.answer = without
+    assert play(app, **ready).status == 503  # never ready yet: nothing is known here that could be served
+    inner.answer = answering(200, b'{"status": "healthy", "db": "connected"}')
+    assert play(app, **ready).status == 200
+    inner.answer = without
+    answer = play(app, **ready)
+    assert (answer.status, json.loads(answer.body)["status"]) == (200, "degraded")
+    inner.answer = answering(503, b'{"status": "shutting down"}')
+    assert play(app, **ready).status == 503
+    lost.append(True)
+    answer = play(app, **ready)
+    assert (answer.status, json.loads(answer.body)["db"]) == (200, "disconnected")
+    inner.answer = without
+    assert play(app, path="/health/readiness/details", method="GET").status == 503

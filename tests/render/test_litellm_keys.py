@@ -19,8 +19,8 @@ CONFIG = litellm_config(load_catalog(), valkey="valkey")
 
 
 @lru_cache
-def source(name: str) -> str:
-    spec = find_spec("litellm")
+def source(name: str, package: str = "litellm") -> str:
+    spec = find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations
     return (Path(spec.submodule_search_locations[0]) / name).read_text(encoding="utf-8")
@@ -50,8 +50,8 @@ def module_names(name: str) -> set[str]:
     return names | {alias.name for s in statements if isinstance(s, ast.ImportFrom) for alias in s.names}
 
 
-def texts(name: str) -> set[str]:
-    nodes = ast.walk(ast.parse(source(name)))
+def texts(name: str, package: str = "litellm") -> set[str]:
+    nodes = ast.walk(ast.parse(source(name, package)))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
@@ -66,6 +66,13 @@ def test_pre_call_checks() -> None:
 def test_litellm_settings() -> None:
     """Attributes of the module `litellm`, set by name; a wrong name makes a new attribute that nobody reads."""
     assert set(CONFIG["litellm_settings"]) <= module_names("__init__.py")
+
+
+def test_metrics_settings() -> None:
+    """LiteLLM does not start with a label or a metric that it does not know."""
+    names = texts("types/integrations/prometheus.py")
+    settings = CONFIG["litellm_settings"]
+    assert {*settings["prometheus_exclude_labels"], *settings["prometheus_exclude_metrics"]} <= names
 
 
 def test_general_settings() -> None:
@@ -110,5 +117,5 @@ def test_environment(name: str) -> None:
         "proxy/public_endpoints/public_endpoints.py",
         "proxy/utils.py",
     )
-    by_constant = texts("litellm_core_utils/bug_report.py")
-    assert name in by_constant or any(f'getenv("{name}"' in source(file) for file in files)
+    elsewhere = texts("litellm_core_utils/bug_report.py") | texts("metrics.py", "prometheus_client")
+    assert name in elsewhere or any(f'getenv("{name}"' in source(file) for file in files)
