@@ -9,7 +9,7 @@ name: labels of single metrics, and values.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -99,11 +99,22 @@ def route_finder(app: Any) -> Callable[[str], str]:
 
     @lru_cache(maxsize=MOST_PATHS)
     def route_of(path: str) -> str:
-        routes = {route.path_format: route for route in app.routes if hasattr(route, "path_format")}
-        if path in routes:
+        routes = list(_written(app.routes))
+        if any(path == template for template, _, _ in routes):
             return path
-        scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
-        fitting = (template for template, route in routes.items() if route.matches(scope)[0] is not Match.NONE)
-        return next(fitting, OTHER)
+        scope = {"type": "http", "method": "GET", "root_path": "", "headers": []}
+        for template, prefix, route in routes:
+            if path.startswith(prefix) and route.matches({**scope, "path": path[len(prefix) :]})[0] is not Match.NONE:
+                return template
+        return OTHER
 
     return route_of
+
+
+def _written(routes: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Each route as it is written, the prefix of the routers that it is in, and itself."""
+    for route in routes:
+        if hasattr(route, "original_router"):  # FastAPI keeps an included router whole
+            yield from _written(route.original_router.routes, prefix + route.include_context.prefix)
+        elif hasattr(route, "path_format"):
+            yield prefix + route.path_format, prefix, route

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from proxy.catalog import load_catalog
 from proxy.gateway.metrics import OTHER, bounded_values, route_finder
@@ -147,8 +147,16 @@ def test_routes_are_told_as_the_app_writes_them() -> None:
     app = FastAPI(openapi_url=None)
     for path in ("/{anything}/files", "/models/{model:path}", "/v1/files"):
         app.post(path)(lambda: None)
+    included = APIRouter()
+    included.post("/v1/chat/completions")(lambda: None)
+    included.post("/{name}/list")(lambda: None)
+    app.include_router(included)
+    app.include_router(included, prefix="/team")
     route_of = route_finder(app)
     assert route_of("/v1/files") == "/v1/files"
     assert route_of("/x/files") == "/{anything}/files"
     assert route_of("/models/a/b:generateContent") == "/models/{model}"
+    assert route_of("/v1/chat/completions") == "/v1/chat/completions"
+    assert route_of("/any/list") == "/{name}/list"
+    assert route_of("/team/any/list") == "/team/{name}/list"
     assert route_of("/nowhere") == OTHER
