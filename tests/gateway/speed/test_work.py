@@ -196,8 +196,8 @@ PAYLOAD = {
     "startTime": datetime(2026, 1, 2, tzinfo=timezone.utc),
     "endTime": datetime(2026, 1, 2, tzinfo=timezone.utc),
     "api_key": "key", "user": "me", "team_id": "us", "model": "gpt-4o", "model_group": "four",
-    "call_type": "acompletion", "custom_llm_provider": "openai", "prompt_tokens": 3, "completion_tokens": 4, "spend": 0.5, "model_id": "one",
-    "request_tags": "[]", "status": "success",
+    "custom_llm_provider": "openai", "prompt_tokens": 3, "completion_tokens": 4, "spend": 0.5, "model_id": "one",
+    "call_type": "acompletion", "request_tags": "[]", "status": "success",
 }  # fmt: skip
 
 
