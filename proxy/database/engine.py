@@ -37,8 +37,7 @@ GENERATOR = BRIDGE / "generator"
 STAMP = ".litellm-local-stamp"
 
 # V8 lets what is young take 3 x 16 MB before it looks which of it is garbage: here nearly all is, after each query.
-# With 4, 1200 requests leave the engine at 96 MB instead of 142, for no CPU that could be measured; with 1 it is 10 to
-# 20 % more.
+# With 4, 1200 requests left the engine at 96 MB instead of 142; its CPU was within what two equal runs differ by.
 YOUNG = "--max-semi-space-size=4"
 
 NPM_TIMEOUT = 600.0
