@@ -2,8 +2,8 @@
 
 Each lever is one function that changes one thing in LiteLLM; its comment says why, and LEVERS what it gave: the CPU of
 a request with it as a multiple of the same without (scripts/bench/levers.py; 2 shared cores, equal gateways differ by
-0.03 to 0.1, so what is above 0.97 is not shown by that alone). All together: 0.52. `speed` in proxy.yaml switches them off,
-one by one or all; tests/gateway/speed holds replies, headers, spend and metrics equal.
+0.03 to 0.1, so what is above 0.97 is not shown by that alone). All together: 0.52. `speed` in proxy.yaml switches them
+off, one by one or all; tests/gateway/speed holds replies, headers, spend and metrics equal.
 """
 
 from __future__ import annotations
