@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -82,12 +83,16 @@ def asking(edge: Edge, key: str) -> Iterator[Asking]:
 
 
 @contextmanager
-def asking_at(base: str, headers: dict[str, str], verify: ssl.SSLContext | bool = False) -> Iterator[Asking]:
+def asking_at(
+    base: str, headers: dict[str, str], verify: ssl.SSLContext | bool = False, **options: Any
+) -> Iterator[Asking]:
     record, lock, over = Asking(), threading.Lock(), threading.Event()
 
     def ask_on(number: int) -> None:
         over.wait(EVERY_SECONDS * number / CLIENTS)
-        with httpx.Client(base_url=base, headers=headers, verify=verify, timeout=60, trust_env=False) as client:
+        with httpx.Client(
+            base_url=base, headers=headers, verify=verify, timeout=60, trust_env=False, **options
+        ) as client:
             while not over.is_set():
                 sent, cost = time.monotonic(), 0.0
                 try:

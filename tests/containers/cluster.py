@@ -93,8 +93,10 @@ class Cluster:
     def scale(self, replicas: int, wait: bool = True) -> None:
         """To so many gateways; those that go are told to stop as a kubelet tells them."""
         staying = [pod for pod in self.pods if not pod.leaving]
-        for _ in range(replicas - len(staying)):
+        for number in range(len(staying), replicas):
             self._add()
+            if wait and (number - len(staying)) % 2:  # as the autoscaler: two more, then it looks again
+                self.wait_ready(number + 1)
         going = [threading.Thread(target=self.delete, args=(pod,)) for pod in staying[replicas:]]
         for thread in going:
             thread.start()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import httpx
 import pytest
@@ -42,8 +43,10 @@ def new_key(cluster: Cluster) -> str:
         return str(client.post("/key/generate", json={}).raise_for_status().json()["key"])
 
 
-def asking(cluster: Cluster, key: str) -> Callable[[], Asking]:
-    return asking_at(cluster.url, {"Authorization": f"Bearer {key}"})  # type: ignore[return-value]
+def asking(cluster: Cluster, key: str) -> AbstractContextManager[Asking]:
+    """On a new connection each: nginx, reloaded for each change of the endpoints, closes those that are idle."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return asking_at(cluster.url, {"Authorization": f"Bearer {key}"}, limits=limits)
 
 
 def test_the_ledger_is_clean(cluster: Cluster) -> None:
@@ -74,10 +77,11 @@ def test_the_limit_of_a_model_is_one_for_all_replicas(cluster: Cluster) -> None:
 def test_scaled_out_and_in_again_and_rolled_no_request_fails(cluster: Cluster) -> None:
     before = {pod.name for pod in cluster.pods}
     with asking(cluster, new_key(cluster)) as load:
+        began = time.monotonic()
         cluster.scale(2 * REPLICAS)
         cluster.scale(REPLICAS)
         cluster.roll()
-    assert load.failed == []
+    assert load.failed == [], load.told(began)
     assert load.served > 100
     assert len(cluster.endpoints()) == REPLICAS
     assert not before & {pod.name for pod in cluster.pods}
@@ -90,7 +94,7 @@ def test_a_hung_replica_is_out_within_a_probes_period(cluster: Cluster) -> None:
     try:
         hung = time.monotonic()
         until("it is out of rotation", lambda: pod not in cluster.endpoints(), 60)
-        assert time.monotonic() - hung < probe["periodSeconds"] + probe["timeoutSeconds"] + 5
+        assert time.monotonic() - hung < 2 * (probe["periodSeconds"] + probe["timeoutSeconds"])
         with asking(cluster, new_key(cluster)) as load:
             until("the others serve", lambda: load.served >= 16)
         assert load.failed == []
