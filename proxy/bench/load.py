@@ -31,6 +31,7 @@ class Load:
     seconds: float
     connections: int
     stream: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,7 +60,7 @@ async def run_load(target: Target, load: Load, say: Callable[[str], None]) -> Lo
     bodies = itertools.cycle(_body(model, load.stream) for model in load.models)
     connector = aiohttp.TCPConnector(limit=load.connections)
     wait = aiohttp.ClientTimeout(total=WAIT)
-    headers = {"Authorization": f"Bearer {load.key}", **options.pop("headers", {})}
+    headers = {"Authorization": f"Bearer {load.key}", **load.headers, **options.pop("headers", {})}
     async with aiohttp.ClientSession(connector=connector, timeout=wait, headers=headers) as session:
         began = time.monotonic()
         asking = [asyncio.create_task(_ask_on(session, url, options, bodies, found)) for _ in range(load.connections)]

@@ -98,10 +98,12 @@ def _ceiling(target: Target, connections: int, stream: bool, steps: Steps) -> fl
     """Requests a second that the load client reaches at the simulator itself; None where that is out of reach."""
     from proxy.bench import Load, run_load
     from proxy.checks import Target
+    from proxy.gateway.scopes import SCOPE_HEADER
 
     if target.simulator_url is None or target.simulator_url == target.url:
         return None
-    load = Load(f"/openai{CHAT}", "any", ["gpt-4o"], CEILING_SECONDS, connections, stream)
+    apart = {SCOPE_HEADER: "bench"}  # from the journal that tests look at
+    load = Load(f"/openai{CHAT}", "any", ["gpt-4o"], CEILING_SECONDS, connections, stream, apart)
     with steps.live(), steps.step("Load client alone") as step:
         return asyncio.run(run_load(Target(target.simulator_url, "any"), load, step.say)).per_second or None
 

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from typing import Any
 
 from proxy.gateway import mends
-from proxy.gateway.stores import Store
+from proxy.gateway.stores import Store, answers
 
 log = logging.getLogger("proxy.gateway")
 
@@ -37,7 +37,7 @@ def keep_known_keys(postgres: Store) -> None:
     """Has what LiteLLM remembers of keys, users and teams not expire while Postgres is away."""
     from litellm.proxy import proxy_server
     from litellm.proxy._types import UserAPIKeyAuth
-    from litellm.proxy.auth import auth_checks
+    from litellm.proxy.auth import auth_checks, user_api_key_auth
     from litellm.proxy.auth.resolvers import store as resolver
     from litellm.proxy.db.exception_handler import PrismaDBExceptionHandler
 
@@ -59,6 +59,25 @@ def keep_known_keys(postgres: Store) -> None:
                 raise
             return key
 
+    def asked_again(look_up: Any) -> Any:
+        """LiteLLM takes a user or a team that cannot be looked up for one that is not there."""
+
+        async def found_or_known(*arguments: Any, **named: Any) -> Any:
+            try:
+                return await look_up(*arguments, **named)
+            except Exception:
+                if named.get("check_db_only") or await answers(postgres):
+                    raise
+                for one in kept:
+                    one.take_back()
+                return await look_up(*arguments, **named)
+
+        return found_or_known
+
+    for name in ("get_team_object", "get_user_object"):
+        known_or_found = asked_again(getattr(auth_checks, name))
+        for module in (auth_checks, user_api_key_auth):
+            setattr(module, name, known_or_found)
     auth_checks.fetch_key_object_from_db_with_reconnect = fetch_key_object
     resolver.fetch_key_object_from_db_with_reconnect = fetch_key_object
 

@@ -91,12 +91,18 @@ class Stores:
         return [store.told() for store in self._stores if store.away]
 
 
+async def answers(store: Store) -> bool:
+    """Asks it now."""
+    try:
+        await asyncio.wait_for(store.ping(), PATIENCE_SECONDS)
+    except Exception as error:  # whatever it is, it is no answer
+        store.lost(error)
+        return False
+    store.answered()
+    return True
+
+
 async def _watch(store: Store) -> None:
     while True:
-        try:
-            await asyncio.wait_for(store.ping(), PATIENCE_SECONDS)
-        except Exception as error:  # whatever it is, it is no answer
-            store.lost(error)
-        else:
-            store.answered()
+        await answers(store)
         await asyncio.sleep(EVERY_SECONDS)
