@@ -84,12 +84,16 @@ def asking(edge: Edge, key: str) -> Iterator[Asking]:
 
 @contextmanager
 def asking_at(
-    base: str, headers: dict[str, str], verify: ssl.SSLContext | bool = False, **options: Any
+    base: str,
+    headers: dict[str, str],
+    verify: ssl.SSLContext | bool = False,
+    every: float = EVERY_SECONDS,
+    **options: Any,
 ) -> Iterator[Asking]:
     record, lock, over = Asking(), threading.Lock(), threading.Event()
 
     def ask_on(number: int) -> None:
-        over.wait(EVERY_SECONDS * number / CLIENTS)
+        over.wait(every * number / CLIENTS)
         with httpx.Client(
             base_url=base, headers=headers, verify=verify, timeout=60, trust_env=False, **options
         ) as client:
@@ -103,7 +107,7 @@ def asking_at(
                     outcome = type(error).__name__
                 with lock:
                     record.asked.append(Asked(sent, time.monotonic(), outcome, cost))
-                over.wait(max(0.0, sent + EVERY_SECONDS - time.monotonic()))
+                over.wait(max(0.0, sent + every - time.monotonic()))
 
     threads = [threading.Thread(target=ask_on, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:

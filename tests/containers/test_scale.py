@@ -155,4 +155,4 @@ def test_without_valkey_requests_go_on_and_it_is_used_again_when_back(pair: Edge
     until("Valkey is started again", lambda: pair.project.inspect()["valkey"]["RestartCount"] > restarts)
     until("Valkey is healthy", lambda: pair.project.inspect()["valkey"]["State"]["Health"]["Status"] == "healthy")
     expected = {200: MODEL_LIMIT, 429: 100 - MODEL_LIMIT}
-    until("they count as one again", lambda: within_a_minute(lambda: send(pair, 100, LIMITED)) == expected, 180)
+    until("they count as one again", lambda: within_a_minute(lambda: send(pair, 100, LIMITED)) == expected, 420)

@@ -36,7 +36,7 @@ TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
 ROW_TIMES = {"startTime", "endTime", "completionStartTime", "request_duration_ms", "created_at", "updated_at"}
 VARYING = re.compile(r"id$|_id$|created|_at$|[tT]ime|duration|ms$|hash$|token$|alias$|overhead|seconds")
 HEADERS_VARYING = re.compile(
-    r"date|request-id|retry-after|call-id|duration|overhead|time|spend|timing|content-length|llm_provider-"
+    r"date|request-id|retry-after|ratelimit|call-id|duration|overhead|time|spend|timing|content-length|llm_provider-"
 )
 
 
