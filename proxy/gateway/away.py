@@ -3,8 +3,6 @@
 Left to itself LiteLLM forgets a virtual key after a minute and answers 503 when it cannot look it up again, and what
 keys have spent is dropped after three attempts to write it. Here a key, user or team that was known when Postgres went
 is known until it is back, with all its limits, and spend waits in memory. New keys, and all that manages keys, get 503.
-
-Made for the LiteLLM that mends.py names.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import time
 from collections import OrderedDict
 from typing import Any
 
-from proxy.gateway import mends
+from proxy.gateway.made_for import fits
 from proxy.gateway.stores import Store, answers
 
 log = logging.getLogger("proxy.gateway")
@@ -28,7 +26,7 @@ MOST_JUST_EXPIRED = 10_000
 
 def go_on_without(postgres: Store) -> None:
     """Both of these, in the LiteLLM they were made for."""
-    if mends.fits():
+    if fits("without Postgres it forgets keys after a minute and drops spend (proxy/gateway/away.py)"):
         keep_known_keys(postgres)
         keep_unwritten_spend()
 

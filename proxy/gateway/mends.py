@@ -6,24 +6,18 @@ tests/e2e/test_front_doors.py tells when one of these is no longer needed, or no
 from __future__ import annotations
 
 import copy
-import logging
-from importlib.metadata import version
 from typing import Any
 
 from proxy.gateway.chat_mends import mend_chat
+from proxy.gateway.made_for import fits
 
-log = logging.getLogger("proxy.gateway")
-
-MADE_FOR = "1.106.2"
 MOST_COUNTERS = 100_000
 """Entries of each of LiteLLM's caches of counters and keys: a few for each key in use, some hundred bytes each."""
 
 
 def mend() -> None:
-    """Mends the LiteLLM these were made for. Another one, as an image may bring, is left as it is, with a warning."""
-    if not fits():
-        found = version("litellm")
-        log.warning("LiteLLM is %s: what was mended of %s is left out (proxy/gateway/mends.py)", found, MADE_FOR)
+    """Mends the LiteLLM these were made for."""
+    if not fits("what was mended of it is left out (proxy/gateway/mends.py)"):
         return
     ask_gemini_before_streaming()
     mend_generate_content()
@@ -32,11 +26,6 @@ def mend() -> None:
     count_for_many_keys()
     mend_chat()
     tell_of_deleted_keys()
-
-
-def fits() -> bool:
-    """Whether LiteLLM is the one that is mended."""
-    return version("litellm") == MADE_FOR
 
 
 def ask_gemini_before_streaming() -> None:

@@ -8,19 +8,15 @@ name: labels of single metrics, and values.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 
 from starlette.routing import Match
 
 from proxy.catalog import Catalog
+from proxy.gateway.made_for import fits
 
-log = logging.getLogger("proxy.gateway")
-
-MADE_FOR = "1.106.2"
 OTHER = "other"
 """LiteLLM's own word for what it does not know."""
 MOST_PATHS = 1024
@@ -46,9 +42,7 @@ def bound(catalog: Catalog, app: Any) -> None:
 
     To be called before LiteLLM starts, when its callback takes over the names of the labels. `app` is its FastAPI app.
     """
-    found = version("litellm")
-    if found != MADE_FOR:
-        log.warning("LiteLLM is %s: /metrics is bounded as for %s no more (proxy/gateway/metrics.py)", found, MADE_FOR)
+    if not fits("/metrics is bounded by its configuration alone (proxy/gateway/metrics.py)"):
         return
     from litellm.types.integrations.prometheus import PrometheusMetricLabels, UserAPIKeyLabelValues
 

@@ -8,16 +8,11 @@ off, one by one or all; tests/gateway/speed holds replies, headers, spend and me
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 
 from proxy.catalog import Catalog
+from proxy.gateway.made_for import fits
 from proxy.gateway.speed import auth, callbacks, metrics, openai_sdk, prices, routing, runtime, spend
-
-log = logging.getLogger("proxy.gateway")
-
-MADE_FOR = "1.106.2"
 
 
 def _streams() -> None:
@@ -53,12 +48,8 @@ LEVERS: Mapping[str, Callable[[], None]] = {
 
 
 def install(catalog: Catalog) -> None:
-    """Installs what proxy.yaml leaves on. Another LiteLLM, as an image may bring, is left as it is, with a warning."""
-    if not catalog.speed.enabled:
-        return
-    found = version("litellm")
-    if found != MADE_FOR:
-        log.warning("LiteLLM is %s: what makes %s faster is left out (proxy/gateway/speed)", found, MADE_FOR)
+    """Installs what proxy.yaml leaves on, in the LiteLLM these were made for."""
+    if not catalog.speed.enabled or not fits("what makes it faster is left out (proxy/gateway/speed)"):
         return
     for name, lever in LEVERS.items():
         if name not in catalog.speed.without:

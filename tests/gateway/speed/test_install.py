@@ -9,7 +9,7 @@ import pytest
 
 from proxy.catalog import load_catalog, project_root
 from proxy.catalog.models import Lever, Speed
-from proxy.gateway import speed
+from proxy.gateway import made_for, speed
 
 CATALOG = load_catalog()
 
@@ -36,7 +36,7 @@ def test_the_file_for_operators_names_them_all() -> None:
 
 
 def test_they_are_made_for_the_litellm_of_the_lock() -> None:
-    assert f"\nlitellm=={speed.MADE_FOR} " in (project_root() / "requirements.lock").read_text(encoding="utf-8")
+    assert f"\nlitellm=={made_for.MADE_FOR} " in (project_root() / "requirements.lock").read_text(encoding="utf-8")
 
 
 def test_all_are_on_by_default(installed: list[str]) -> None:
@@ -57,7 +57,7 @@ def test_all_can_be_left_off(installed: list[str]) -> None:
 def test_another_litellm_is_left_as_it_is(
     installed: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(speed, "version", lambda _: "9.9.9")
+    monkeypatch.setattr(made_for, "version", lambda _: "9.9.9")
     with caplog.at_level(logging.WARNING, logger="proxy.gateway"):
         speed.install(CATALOG)
     assert installed == []
