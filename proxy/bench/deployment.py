@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 
 from proxy.checks import Target
+from proxy.checks.target import Transport
 
 KEY_LIFE = "15m"  # should this command be killed before it deletes the key
 
@@ -17,23 +18,12 @@ class BenchError(Exception):
     """The deployment cannot be measured. The message says why and what to do next."""
 
 
-@contextmanager
-def client_of(target: Target) -> Iterator[httpx.Client]:
+@asynccontextmanager
+async def client_of(target: Target) -> AsyncIterator[httpx.AsyncClient]:
     """Asks the deployment with its master key, by its name wherever its address is."""
-    url = httpx.URL(target.url)
+    own = Transport(target) if target.address or target.authority else None
     headers = {"Authorization": f"Bearer {target.key}"}
-    extensions: dict[str, Any] = {}
-    if target.address is not None:
-        headers["Host"] = url.netloc.decode()
-        extensions["sni_hostname"] = url.host
-        url = url.copy_with(host=target.address)
-
-    def name_host(request: httpx.Request) -> None:
-        request.extensions = {**request.extensions, **extensions}
-
-    with httpx.Client(
-        base_url=url, headers=headers, timeout=60, verify=tls_of(target), event_hooks={"request": [name_host]}
-    ) as client:
+    async with httpx.AsyncClient(base_url=target.url, headers=headers, timeout=60, transport=own) as client:
         yield client
 
 
@@ -44,31 +34,31 @@ def tls_of(target: Target) -> Any:
     return ssl.create_default_context(cafile=str(target.authority) if target.authority else None)
 
 
-def mode_of(client: httpx.Client) -> str | None:
+async def mode_of(client: httpx.AsyncClient) -> str | None:
     """double or live, as the gateway says with each answer; None where it says neither."""
-    mode: str | None = _ask(client, "GET", "/health/liveliness").headers.get("x-litellm-local-mode")
+    mode: str | None = (await _ask(client, "GET", "/health/liveliness")).headers.get("x-litellm-local-mode")
     return mode
 
 
-def models_of(client: httpx.Client) -> list[str]:
-    return [model["id"] for model in _ask(client, "GET", "/v1/models").json()["data"]]
+async def models_of(client: httpx.AsyncClient) -> list[str]:
+    return [model["id"] for model in (await _ask(client, "GET", "/v1/models")).json()["data"]]
 
 
-@contextmanager
-def a_key(client: httpx.Client) -> Iterator[str]:
+@asynccontextmanager
+async def a_key(client: httpx.AsyncClient) -> AsyncIterator[str]:
     """A virtual key, deleted afterwards however the load ends."""
     body = {"duration": KEY_LIFE, "metadata": {"made_by": "litellm-local bench"}}
-    key: str = _ask(client, "POST", "/key/generate", body).json()["key"]
+    key: str = (await _ask(client, "POST", "/key/generate", body)).json()["key"]
     try:
         yield key
     finally:
         with suppress(httpx.HTTPError):  # it runs out by itself
-            client.post("/key/delete", json={"keys": [key]})
+            await client.post("/key/delete", json={"keys": [key]})
 
 
-def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> httpx.Response:
+async def _ask(client: httpx.AsyncClient, method: str, path: str, body: Any = None) -> httpx.Response:
     try:
-        answer = client.request(method, path, json=body)
+        answer = await client.request(method, path, json=body)
     except httpx.HTTPError as error:
         why = f"{type(error).__name__} {error}"
         raise BenchError(

@@ -52,15 +52,20 @@ def bench(
     state = StateDir(state_dir)
     target = target_of(url, key, state)
     steps = steps_for(sys.stderr)
-    with deployment.client_of(target) as client:
-        mode = deployment.mode_of(client)
-        if mode != "double" and not live:
-            _refuse(target.url, mode)
-        models = models_of(client)
-        with deployment.a_key(client) as virtual, steps.live():
-            load = Load(CHAT, virtual, models, seconds, connections, stream)
-            found, used = _measure(target, load, _gateway(target, state), steps)
-        ceiling = _ceiling(target, connections, stream, steps)
+
+    async def measured() -> tuple[str | None, list[str], Loaded, Used, float | None]:
+        async with deployment.client_of(target) as client:
+            mode = await deployment.mode_of(client)
+            if mode != "double" and not live:
+                _refuse(target.url, mode)
+            models = await models_of(client)
+            async with deployment.a_key(client) as virtual:
+                with steps.live():
+                    load = Load(CHAT, virtual, models, seconds, connections, stream)
+                    found, used = await _measure(target, load, _gateway(target, state), steps)
+            return mode, models, found, used, await _ceiling(target, connections, stream, steps)
+
+    mode, models, found, used, ceiling = asyncio.run(measured())
     said = sentences(found, len(models), ceiling)
     if as_json:
         facts = {"url": target.url, "mode": mode, "models": models, "connections": connections, "stream": stream}
@@ -80,12 +85,12 @@ def _refuse(url: str, mode: str | None) -> None:
     )
 
 
-def _measure(target: Target, load: Any, gateway: list[psutil.Process], steps: Steps) -> tuple[Loaded, Used]:
+async def _measure(target: Target, load: Any, gateway: list[psutil.Process], steps: Steps) -> tuple[Loaded, Used]:
     from proxy.bench import Used, run_load
 
     with steps.step("Load") as step:
         before = _cpu(gateway)
-        found = asyncio.run(run_load(target, load, step.say))
+        found = await run_load(target, load, step.say)
         cpu = _cpu(gateway)
         step.note(f"{sum(found.statuses.values())} requests, {load.connections} at once, {target.url}")
     answered = sum(found.statuses.values())
@@ -94,7 +99,7 @@ def _measure(target: Target, load: Any, gateway: list[psutil.Process], steps: St
     return found, Used((cpu - before) / answered * 1000, _memory(gateway))
 
 
-def _ceiling(target: Target, connections: int, stream: bool, steps: Steps) -> float | None:
+async def _ceiling(target: Target, connections: int, stream: bool, steps: Steps) -> float | None:
     """Requests a second that the load client reaches at the simulator itself; None where that is out of reach."""
     from proxy.bench import Load, run_load
     from proxy.checks import Target
@@ -105,7 +110,7 @@ def _ceiling(target: Target, connections: int, stream: bool, steps: Steps) -> fl
     apart = {SCOPE_HEADER: "bench"}  # from the journal that tests look at
     load = Load(f"/openai{CHAT}", "any", ["gpt-4o"], CEILING_SECONDS, connections, stream, apart)
     with steps.live(), steps.step("Load client alone") as step:
-        return asyncio.run(run_load(Target(target.simulator_url, "any"), load, step.say)).per_second or None
+        return (await run_load(Target(target.simulator_url, "any"), load, step.say)).per_second or None
 
 
 def _gateway(target: Target, state: StateDir) -> list[psutil.Process]:

@@ -90,6 +90,7 @@ def asking_at(
     every: float = EVERY_SECONDS,
     **options: Any,
 ) -> Iterator[Asking]:
+    """`asking` by an address; each client asks `every` so many seconds. `options` are httpx's."""
     record, lock, over = Asking(), threading.Lock(), threading.Event()
 
     def ask_on(number: int) -> None:
