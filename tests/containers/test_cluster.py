@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 import httpx
 import pytest
@@ -89,13 +89,20 @@ def test_scaled_out_and_in_again_and_rolled_no_request_fails(cluster: Cluster) -
 
 def test_a_hung_replica_is_out_within_a_probes_period(cluster: Cluster) -> None:
     probe = gateway(cluster.documents)["readinessProbe"]
-    pod = cluster.endpoints()[0]
+    pod, key = cluster.endpoints()[0], new_key(cluster)
+
+    def goes_around_it() -> bool:
+        with cluster.client() as client, suppress(httpx.HTTPError):
+            return all(client.get("/health/liveliness", timeout=2).status_code == 200 for _ in range(2 * REPLICAS))
+        return False
+
     docker("pause", pod.container)
     try:
         hung = time.monotonic()
         until("it is out of rotation", lambda: pod not in cluster.endpoints(), 60)
         assert time.monotonic() - hung < 2 * (probe["periodSeconds"] + probe["timeoutSeconds"])
-        with asking(cluster, new_key(cluster)) as load:
+        until("nginx has reloaded", goes_around_it)
+        with asking(cluster, key) as load:
             until("the others serve", lambda: load.served >= 16)
         assert load.failed == []
     finally:
