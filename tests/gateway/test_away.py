@@ -15,15 +15,15 @@ import psutil
 import pytest
 import yaml
 
-from proxy.catalog import project_root
 from proxy.database.embedded import EmbeddedPostgres
 from proxy.database.migrations import migrate
 from proxy.simulator import api_bases
 from tests.conftest import free_port, until
-from tests.gateway.processes import gateway_environment, running
+from tests.gateway.processes import gateway_environment, running, write_catalog
 
 KEY = "sk-" + "away-of-a-test"
 REMEMBERED_SECONDS = 2  # how long LiteLLM remembers a key; a minute otherwise
+OUT_OF_THE_WAY = 1_000_000  # requests a minute
 MODEL = "gpt-4o-mini"
 
 
@@ -98,9 +98,8 @@ class Customer:
 def place(stack, tmp_path_factory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("away")
     postgres = Postgres(tmp_path_factory.mktemp("postgres"))
-    environment = gateway_environment(
-        folder, project_root() / "config" / "proxy.yaml", postgres.url, KEY, api_bases(stack.simulator_url)
-    )
+    catalog = write_catalog(folder / "proxy.yaml", requests_per_minute=OUT_OF_THE_WAY)
+    environment = gateway_environment(folder, catalog, postgres.url, KEY, api_bases(stack.simulator_url))
     config = folder / "litellm.yaml"
     settings = yaml.safe_load(config.read_text())
     settings["general_settings"]["user_api_key_cache_ttl"] = REMEMBERED_SECONDS
