@@ -19,7 +19,7 @@ from tests.containers.engine import build_stand_ins, docker
 from tests.containers.test_scale import within_a_minute
 from tests.render.k8s.rendered import gateway
 
-LIMITED = "gpt-4o-mini"  # has no fallback, so that a refusal is seen
+LIMITED = "gemini-2.0-flash"  # no fallback, so that a refusal is seen; no other test here asks it
 PER_MINUTE, MORE = 1000, 1100
 REPLICAS = 3
 AWAY_SECONDS = 60
