@@ -7,6 +7,7 @@ is wrong (starting again cannot help), 1 when the database does not come or Lite
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -17,7 +18,7 @@ import sys
 from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
-from proxy.gateway import lazy_prisma
+from proxy.gateway import collecting, lazy_prisma
 from proxy.gateway.memory import give_back, let_go
 from proxy.gateway.settings import SettingsError, read_settings
 
@@ -32,6 +33,7 @@ log = logging.getLogger("proxy.gateway")
 
 def main() -> int:
     """Runs the gateway until it is told to stop; returns the exit code."""
+    faulthandler.enable()  # a crash of Python itself leaves in the log what was running
     try:
         settings = read_settings(os.environ)
         catalog = load_catalog(settings.config)
@@ -66,9 +68,10 @@ def main() -> int:
         stopping=stopping,
     )
     let_go()
-    gc.enable()
     give_back()
     gc.freeze()
+    if not collecting.by_hand():
+        gc.enable()
 
     from proxy.database.migrations import DatabaseError, wait_until_migrated
 
@@ -118,6 +121,11 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, drain
     import uvicorn
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if collecting.by_hand():
+                self.collecting = asyncio.create_task(collecting.between_callbacks())
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             stopping.set()  # a stream of events would hold the end up for as long as it may
             await super().shutdown(sockets)

@@ -32,15 +32,17 @@ from chart import Bar, chart
 from landmarks import bare_proxy, portkey
 from load import LoadError
 from pair import measure_pair
-from rounds import Server, measure, options, plain, serving, show, speed_ratios
+from rounds import Server, family, measure, options, plain, serving, show, speed_ratios
 from starts import BODY, time_starts, time_ups
 
 from proxy import secrets
 from proxy.catalog import project_root
 from proxy.stack.ports import free_port
+from proxy.stack.state import StateDir
 
 TEXT = "The answer to the second question follows from the first. " * 4
 NO_LIMIT = 10_000_000
+LOG_LINES = 80
 
 
 def main() -> int:
@@ -65,13 +67,20 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Stack:
-    """What is up: the gateway's address, its process, its environment, the virtual key, the simulator's address."""
+    """What is up: the gateway's address, its process, its environment, the virtual key, the simulator's address, where
+    it keeps its state."""
 
     url: str
     pid: int
     environment: Mapping[str, str]
     key: str
     simulator: str
+    state: StateDir
+
+    def log(self, service: str) -> str:
+        """The last lines it has written."""
+        lines = self.state.log(service).read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-LOG_LINES:])
 
 
 @contextmanager
@@ -96,7 +105,8 @@ def a_stack(folder: Path) -> Iterator[Stack]:
             client.put("/_double/script", json={"rules": [{"reply": {"text": TEXT}}]}).raise_for_status()
             key = client.post("/key/generate", json={}).raise_for_status().json()["key"]
         pid = run["services"]["gateway"]["pid"]
-        yield Stack(run["url"], pid, psutil.Process(pid).environ(), key, run["simulator_url"])
+        state = StateDir(folder / "state")
+        yield Stack(run["url"], pid, psutil.Process(pid).environ(), key, run["simulator_url"], state)
     finally:
         subprocess.run([*command, "down", *where], cwd=project_root(), capture_output=True, check=False)
 
@@ -127,9 +137,11 @@ def run(stack: Stack, given: Any, folder: Path) -> tuple[dict[str, Any], list[Ba
             "gateway again": ours,
             "LiteLLM's own": Server(f"{url}/v1/chat/completions", headers, pids=family(pid)),
             "bare proxy": bare,
-            "Portkey": whole_only,
+            **({"Portkey": whole_only} if whole_only else {}),
             "simulator": Server(f"{stack.simulator}/openai/v1/chat/completions", {"Authorization": "Bearer any"}),
         }
+        of = {"gateway": stack.pid, "LiteLLM's own": pid}
+        tables["memory before"] = show_memory("before the load", of)
         for at in map(int, given.connections.split(",")):
             for kind, streams in (("in one piece", False), ("streaming", True)):
                 asked = {name: one for name, one in servers.items() if not (streams and name == "Portkey")}
@@ -140,10 +152,11 @@ def run(stack: Stack, given: Any, folder: Path) -> tuple[dict[str, Any], list[Ba
                     ratios = speed_ratios(found["gateway"], found[name])
                     middle = statistics.median(ratios)
                     bars.append(Bar(f"{kind}, {at}: by {name}", ratios[0], middle, ratios[-1]))
-        tables["memory"] = show_memory({"gateway": stack.pid, "LiteLLM's own": pid})
+        tables["memory after"] = show_memory("after the load", of)
     body = {**BODY, "stream": False}
     how = {"rounds": given.rounds, "seconds": given.seconds}
-    tables["two gateways"] = measure_pair(stack.environment, stack.url, stack.key, body, folder, **how)
+    one = Server(f"{stack.url}/v1/chat/completions", headers, pids=family(stack.pid))
+    tables["two gateways"] = measure_pair(stack.environment, one, body, folder, **how)
     if given.starts:
         tables["start"] = time_starts(stack.environment, stack.key, given.starts)
     if given.ups:
@@ -151,15 +164,9 @@ def run(stack: Stack, given: Any, folder: Path) -> tuple[dict[str, Any], list[Ba
     return tables, bars
 
 
-def family(pid: int) -> list[int]:
-    """A process and those that it has started."""
-    process = psutil.Process(pid)
-    return [pid, *(child.pid for child in process.children(recursive=True))]
-
-
-def show_memory(of: Mapping[str, int]) -> dict[str, float]:
+def show_memory(when: str, of: Mapping[str, int]) -> dict[str, float]:
     used = {name: sum(psutil.Process(one).memory_full_info().pss for one in family(pid)) for name, pid in of.items()}
-    print("\nMemory after the load, PSS")
+    print(f"\nMemory {when}, PSS")
     for name, size in used.items():
         print(f"  {name:<18}{size / 1e6:>8.0f} MB")
     return {name: size / 1e6 for name, size in used.items()}

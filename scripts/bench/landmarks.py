@@ -43,9 +43,14 @@ def bare_proxy(simulator: str) -> Iterator[Server]:
 
 
 @contextmanager
-def portkey(folder: Path, simulator: str) -> Iterator[Server]:
-    """Portkey's gateway, installed into `folder`, with the simulator as its OpenAI."""
-    install(folder)
+def portkey(folder: Path, simulator: str) -> Iterator[Server | None]:
+    """Portkey's gateway, installed into `folder`, with the simulator as its OpenAI; None, told, where that fails."""
+    try:
+        install(folder)
+    except RuntimeError as error:
+        print(f"Portkey is left out: {error}", file=sys.stderr)
+        yield None
+        return
     port = free_port()
     program = folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     environment = {**os.environ, "NODE_ENV": "production", "TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}

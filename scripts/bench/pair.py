@@ -1,4 +1,4 @@
-"""Two gateways that share a Valkey, beside one without: do two answer 1.8 times as much? Used by gateway.py.
+"""Two gateways that share a Valkey, beside one without: how much do two answer? Used by gateway.py.
 
 Needs `valkey-server` or `redis-server` on PATH; without either the row is left out, and why is said.
 """
@@ -7,52 +7,64 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import statistics
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
-from load import post
-from rounds import WARM_UP_SECONDS, serving, spread
+from load import Round, post
+from rounds import WARM_UP_SECONDS, Server, cpu_seconds, family, serving, spread
 
 from proxy.secrets import VALKEY_PASSWORD
 from proxy.stack.ports import free_port
 
+CONNECTIONS = 16
 NONE = "two gateways: left out, no valkey-server or redis-server is on PATH (apt install valkey, or redis-server)"
 
 
 def measure_pair(
-    environment: Mapping[str, str], one: str, key: str, body: Any, folder: Path, *, rounds: int, seconds: int
-) -> list[float]:
-    """Requests/s of two by those of the one at `one`, 16 connections to each, round by round; none without Valkey."""
+    environment: Mapping[str, str], one: Server, body: Any, folder: Path, *, rounds: int, seconds: int
+) -> dict[str, list[float]]:
+    """Of two by those of one, 16 connections in all, round by round: requests/s, and CPU of a request; nothing without
+    Valkey. Where load, simulator and Postgres leave two gateways less than two cores, the CPU alone shows what sharing
+    costs."""
     server = shutil.which("valkey-server") or shutil.which("redis-server")
     if server is None:
         print(f"\n{NONE}")
-        return []
-    headers = {"Authorization": f"Bearer {key}"}
-    ratios = []
-    with two_gateways(environment, server, folder) as urls, ThreadPoolExecutor(2) as both:
+        return {}
+    ratios: dict[str, list[float]] = {"requests/s": [], "CPU of a request": []}
+    with two_gateways(environment, server, folder) as two, ThreadPoolExecutor(2) as both:
 
-        def speed(url: str, lasting: int = seconds) -> float:
-            chat = f"{url}/v1/chat/completions"
-            return post(chat, body, headers, connections=16, seconds=lasting).per_second
+        def asked(url: str, connections: int, lasting: int = seconds) -> Round:
+            return post(f"{url}/v1/chat/completions", body, one.headers, connections=connections, seconds=lasting)
 
-        list(both.map(lambda url: speed(url, WARM_UP_SECONDS), urls))
+        def measured(urls: Sequence[str], pids: Sequence[int]) -> tuple[float, float]:
+            before = cpu_seconds(pids)
+            found = list(both.map(lambda url: asked(url, CONNECTIONS // len(urls)), urls))
+            used = cpu_seconds(pids) - before
+            return sum(each.per_second for each in found), used / sum(each.requests for each in found)
+
+        list(both.map(lambda url: asked(url, CONNECTIONS // 2, WARM_UP_SECONDS), two))
         for _ in range(rounds):
-            alone = speed(one)
-            ratios.append(sum(both.map(speed, urls)) / alone)
-    print(f"\nTwo gateways with {Path(server).name} by one without, 16 connections each: {spread(sorted(ratios))}")
-    print(f"  median {statistics.median(ratios):.2f}; load, simulator and Postgres have the same cores")
+            alone = measured([one.url.removesuffix("/v1/chat/completions")], one.pids)
+            shared = measured(list(two), [pid for url in two for pid in family(two[url])])
+            for ratio, by, of in zip(ratios.values(), alone, shared, strict=True):
+                ratio.append(of / by)
+    print(f"\nTwo gateways with {Path(server).name} by one without, {CONNECTIONS} connections in all")
+    for name, found in ratios.items():
+        print(f"  {name:<18}{spread(sorted(found))}")
     return ratios
 
 
 @contextmanager
-def two_gateways(environment: Mapping[str, str], server: str, folder: Path) -> Iterator[list[str]]:
+def two_gateways(environment: Mapping[str, str], server: str, folder: Path) -> Iterator[dict[str, int]]:
+    """Address -> process of each."""
     port, password = free_port(), secrets.token_hex(16)
     settings = folder / "valkey.conf"
     settings.write_text(f'port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave ""\n', encoding="utf-8")
@@ -65,22 +77,27 @@ def two_gateways(environment: Mapping[str, str], server: str, folder: Path) -> I
     rendered.write_text(yaml.safe_dump(config), encoding="utf-8")
     shared = {**environment, "CONFIG_FILE_PATH": str(rendered), VALKEY_PASSWORD: password}
     with ExitStack() as running:
-        running.enter_context(serving_plainly([server, str(settings)]))
-        urls = []
+        running.enter_context(listening([server, str(settings)], port))
+        two = {}
         for _ in range(2):
             at = free_port()
-            urls.append(f"http://127.0.0.1:{at}")
-            own = {**shared, "LITELLM_LOCAL_PORT": str(at)}
-            running.enter_context(
-                serving([sys.executable, "-m", "proxy.gateway"], f"{urls[-1]}/health/readiness", env=own)
-            )
-        yield urls
+            url, own = f"http://127.0.0.1:{at}", {**shared, "LITELLM_LOCAL_PORT": str(at)}
+            command = [sys.executable, "-m", "proxy.gateway"]
+            two[url] = running.enter_context(serving(command, f"{url}/health/readiness", env=own)).pid
+        yield two
 
 
 @contextmanager
-def serving_plainly(command: list[str]) -> Iterator[None]:
+def listening(command: list[str], port: int) -> Iterator[None]:
+    """Runs a server that does not speak HTTP; begins when it takes connections."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.02)
+        else:
+            raise RuntimeError(f"{command[0]} ended with {process.returncode}")
         yield
     finally:
         process.terminate()

@@ -19,6 +19,7 @@ from load import Round, post
 
 START_SECONDS = 180
 WARM_UP_SECONDS = 3
+REST_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -83,24 +84,44 @@ def answers(url: str, method: str, headers: Mapping[str, str] | None = None) -> 
 
 
 def measure(servers: Mapping[str, Server], body: Mapping[str, Any], *, rounds: int, seconds: int, at: int) -> Rounds:
-    """Each server in each round, one after the other, with `at` connections; once before, unmeasured."""
+    """Each server in each round, one after the other, with `at` connections; once before, unmeasured.
+
+    What a server does behind its replies, as writing spend, is its own: the next one begins when it is at rest.
+    """
     found: Rounds = {name: [] for name in servers}
     for server in servers.values():
         post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=WARM_UP_SECONDS)
+        wait_for_rest(server.pids)
     for number in range(rounds):
         print(f"\rround {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
         for name, server in servers.items():
             before = cpu_seconds(server.pids)
             one = post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=seconds)
+            wait_for_rest(server.pids)
             used = cpu_seconds(server.pids) - before
             found[name].append(Measured(one, used / one.requests * 1e6 if server.pids else None))
     print("\r\033[K", end="", file=sys.stderr)
     return found
 
 
+def family(pid: int) -> list[int]:
+    """A process and those that it has started."""
+    process = psutil.Process(pid)
+    return [pid, *(child.pid for child in process.children(recursive=True))]
+
+
 def cpu_seconds(pids: Sequence[int]) -> float:
     times = [psutil.Process(pid).cpu_times() for pid in pids]
     return sum(one.user + one.system for one in times)
+
+
+def wait_for_rest(pids: Sequence[int]) -> None:
+    """Until these processes together use less than a tenth of a core for a while; at most REST_SECONDS."""
+    deadline, quiet = time.monotonic() + REST_SECONDS, 0
+    while pids and quiet < 3 and time.monotonic() < deadline:
+        before = cpu_seconds(pids)
+        time.sleep(0.3)
+        quiet = quiet + 1 if cpu_seconds(pids) - before < 0.03 else 0
 
 
 def show(heading: str, rounds: Rounds) -> None:

@@ -108,6 +108,8 @@ async def soak(stack: Stack, seconds: float, share: float) -> dict[str, Any]:
         served = await ask_for(client, tally, keys, chance, seconds=seconds, rate=capacity * share)
         sampling.cancel()
         memory = (await asyncio.gather(sampling, return_exceptions=True))[0]
+        if isinstance(memory, psutil.NoSuchProcess):
+            raise RuntimeError(f"the gateway ended under load. Its log:\n{stack.log('gateway')}")
         spend = await written(stack, keys, tally)
     cost = sum(tally.cost.values(), Decimal(0))
     right = all(abs(one - cost) < CENT / 2 for one in (spend["log"], spend["keys"]))
@@ -121,7 +123,7 @@ async def soak(stack: Stack, seconds: float, share: float) -> dict[str, Any]:
         "replies": tally.replies,
         "cost": cost,
         "spend": spend,
-        "memory": memory if isinstance(memory, dict) else {"error": repr(memory)},
+        "memory": memory,
         "passed": not tally.failures and right and spend["rows"] == tally.replies,
     }
 

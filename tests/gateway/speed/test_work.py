@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -12,16 +13,19 @@ from typing import Any
 
 import litellm
 import pytest
+from litellm.caching.dual_cache import DualCache
 from litellm.integrations import prometheus
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.litellm_logging import Logging
 from litellm.proxy import utils as proxy_utils
 from litellm.proxy.db import db_spend_update_writer as writer
+from litellm.proxy.db import model_usage_rollup as rollup
+from litellm.proxy.utils import PrismaClient
 from litellm.router import Router
 from litellm.types.integrations.prometheus import UserAPIKeyLabelValues as Values
 from prometheus_client import CollectorRegistry, Gauge
 
-from proxy.gateway.speed import callbacks, metrics, routing, spend
+from proxy.gateway.speed import callbacks, metrics, routing, runtime, spend
 from tests.gateway.speed.conftest import Keep
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -117,6 +121,19 @@ def test_idle_callbacks_are_passed_over(keep: Keep, log: Logging, monkeypatch: p
     assert log.get_combined_callback_list(None, ones[:2]) == ones[:2]
 
 
+def test_no_thread_for_a_cache_that_is_not_there(keep: Keep, log: Logging, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(Logging, "_is_internal_litellm_proxy_callback")
+    callbacks.no_thread_for_no_callback()
+    monkeypatch.setattr(litellm, "success_callback", ["cache"])
+    monkeypatch.setattr(litellm, "cache", None)
+    assert log._should_run_sync_callbacks_for_async_calls() is False
+    monkeypatch.setattr(litellm, "cache", object())
+    assert log._should_run_sync_callbacks_for_async_calls() is True
+    monkeypatch.setattr(litellm, "cache", None)
+    monkeypatch.setattr(litellm, "success_callback", ["cache", print])
+    assert log._should_run_sync_callbacks_for_async_calls() is True
+
+
 def test_label_values(keep: Keep) -> None:
     given: list[dict[str, Any]] = [
         {},
@@ -206,6 +223,49 @@ def test_rows_of_a_day(keep: Keep) -> None:
     found = rows()
     assert found == wanted
     assert len({id(row) for row in found if row}) == len([row for row in found if row])
+
+
+def test_a_teams_row_is_not_computed_again(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = []
+    savings = writer.compute_savings_spend
+
+    def compute_savings(**named: Any) -> Any:
+        computed.append(1)
+        return savings(**named)
+
+    monkeypatch.setattr(writer, "compute_savings_spend", compute_savings)
+    keep(writer.DBSpendUpdateWriter, "_common_add_spend_log_transaction_to_daily_transaction")
+    spend.share_rows()
+    database, one = SimpleNamespace(get_request_status=lambda _: "success"), payload()
+    compute = writer.DBSpendUpdateWriter()._common_add_spend_log_transaction_to_daily_transaction
+    for kind in ("user", "team"):
+        asyncio.run(compute(one, database, kind))  # type: ignore[arg-type]
+    assert len(computed) == 1
+
+
+def test_metadata_of_rows(keep: Keep) -> None:
+    texts: list[Any] = [
+        '{"status": "failure"}',
+        '{"status": "success"}',
+        "{}",
+        "{",
+        '{"internal_call_origin": "x"}',
+        "[]",
+    ]
+    client: Any = object.__new__(PrismaClient)
+
+    def read() -> list[Any]:
+        statuses = [client.get_request_status({"metadata": one}) for one in [*texts, {"status": "failure"}, {}]]
+        return [*statuses, client.get_request_status({}), *(rollup._is_internal_call(one) for one in texts)]
+
+    wanted = read()
+    assert {"failure", "success", True, False} <= set(wanted)
+    keep(rollup, "_is_internal_call")
+    keep(PrismaClient, "get_request_status")
+    spend.read_metadata_once()
+    for _ in range(2):
+        assert read() == wanted
+    assert rollup._is_internal_call.cache_info().hits == len(texts)  # type: ignore[attr-defined]
 
 
 USAGES: list[Any] = [
@@ -314,3 +374,36 @@ class Told(dict[str, Any]):
     def __repr__(self) -> str:
         Told.times += 1
         return "{}"
+
+
+def test_caches_are_read_silently(keep: Keep, caplog: pytest.LogCaptureFixture) -> None:
+    keep(DualCache, "async_get_cache")
+    runtime.read_caches_silently()
+    cache, value = DualCache(), Told(a=1)
+    cache.in_memory_cache.cache_dict["key"] = value
+
+    def read(key: str) -> Any:
+        found = []
+
+        async def read_it() -> None:  # a result would be put into text by asyncio
+            found.append(await cache.async_get_cache(key))
+
+        asyncio.run(read_it())
+        return found[0]
+
+    Told.times = 0
+    assert read("key") is value
+    assert read("none") is None
+    assert Told.times == 0
+    with caplog.at_level(logging.DEBUG, logger="LiteLLM"):
+        assert read("key") is value
+    assert Told.times > 0
+    asked = []
+
+    class Redis:
+        async def async_get_cache(self, key: str, **_: Any) -> str:
+            asked.append(key)
+            return "from Redis"
+
+    cache.redis_cache = Redis()  # type: ignore[assignment]
+    assert (read("key"), read("other"), asked) == (value, "from Redis", ["other"])

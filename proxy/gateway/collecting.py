@@ -1,0 +1,35 @@
+"""When Python looks for garbage. Used by __main__.py.
+
+Python before 3.12 may do so in the middle of setting a context variable, as it allocates there. A finalizer that then
+sets another one in the same context frees what is being walked through, and the process dies (python/cpython#148891;
+LiteLLM's unfinished streams have such finalizers). There the gateway looks by itself, between two callbacks of its
+event loop, by Python's own measure of when it is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+
+EVERY_SECONDS = 0.1
+
+
+def by_hand() -> bool:
+    """Whether garbage has to be looked for by `between_callbacks`."""
+    return sys.version_info < (3, 12)
+
+
+async def between_callbacks() -> None:
+    """Runs until cancelled, in place of Python's own collecting, which has to be off."""
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        collect_if_due()
+
+
+def collect_if_due() -> None:
+    """Collects the oldest generation that has come to its threshold, with the younger ones."""
+    limits = gc.get_threshold()
+    due = [generation for generation, count in enumerate(gc.get_count()) if count > limits[generation] > 0]
+    if due:
+        gc.collect(due[-1])

@@ -1,0 +1,87 @@
+"""Garbage is looked for between callbacks: before Python 3.12, its own moment for that can end the process."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from proxy.catalog import project_root
+from proxy.gateway.collecting import by_hand
+from tests.conftest import until
+
+COLLECTIONS = 'python_gc_collections_total{generation="0"} '
+
+SETTING_AND_FINALIZING = '''
+"""Sets context variables while what is garbage sets the same ones as it goes."""
+import asyncio, contextvars, gc, sys
+
+from proxy.gateway.collecting import between_callbacks
+
+VARIABLES = [contextvars.ContextVar(f"of {number}") for number in range(40)]
+AS_PYTHON_DOES = sys.argv[1] == "as Python does"
+gone = 0
+
+
+class Unfinished:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        global gone
+        gone += 1
+        for variable in VARIABLES:
+            variable.set([gone])
+
+
+async def main():
+    gc.disable()
+    looking = None if AS_PYTHON_DOES else asyncio.create_task(between_callbacks())
+    made = 0
+    for allocations in 100 * list(range(12)):
+        for variable in VARIABLES:
+            Unfinished()
+            made += 1
+            value = [made]
+            gc.set_threshold(gc.get_count()[0] + allocations)  # it is due so many allocations from here
+            if AS_PYTHON_DOES:
+                gc.enable()
+            variable.set(value)
+            gc.disable()
+        await asyncio.sleep(0.001)
+    gc.set_threshold(1)
+    while gone < made and looking:
+        await asyncio.sleep(0.01)
+    print("all done")
+
+
+asyncio.run(main())
+'''
+
+
+def run(how: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SETTING_AND_FINALIZING, how]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=project_root())
+
+
+def test_between_callbacks() -> None:
+    done = run("between callbacks")
+    assert (done.returncode, done.stdout) == (0, "all done\n"), done.stderr
+
+
+@pytest.mark.skipif(not by_hand(), reason="this Python looks for garbage at safe moments by itself")
+def test_what_it_is_for() -> None:
+    assert run("as Python does").returncode == -signal.SIGSEGV
+
+
+def test_the_gateway_looks_for_garbage(gateway: httpx.Client) -> None:
+    def collections() -> float:
+        gateway.get("/v1/models").raise_for_status()
+        lines = gateway.get("/metrics").raise_for_status().text.splitlines()
+        return next(float(line.removeprefix(COLLECTIONS)) for line in lines if line.startswith(COLLECTIONS))
+
+    before = collections()
+    until("the gateway has looked for garbage", lambda: collections() > before + 1, 60)
