@@ -2,8 +2,8 @@
 
 Python before 3.12 may do so in the middle of setting a context variable, as it allocates there. A finalizer that then
 sets another one in the same context frees what is being walked through, and the process dies (python/cpython#148891;
-LiteLLM's unfinished streams have such finalizers). There the gateway looks by itself, between two callbacks of its
-event loop, by Python's own measure of when it is due.
+seen under load). There the gateway looks by itself, between two callbacks of its event loop, by Python's own measure of
+when it is due.
 """
 
 from __future__ import annotations

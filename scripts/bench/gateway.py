@@ -38,7 +38,7 @@ from starts import BODY, time_starts, time_ups
 from proxy import secrets
 from proxy.catalog import project_root
 from proxy.stack.ports import free_port
-from proxy.stack.state import StateDir
+from proxy.stack.state import StateDir, tail
 
 TEXT = "The answer to the second question follows from the first. " * 4
 NO_LIMIT = 10_000_000
@@ -79,8 +79,7 @@ class Stack:
 
     def log(self, service: str) -> str:
         """The last lines it has written."""
-        lines = self.state.log(service).read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-LOG_LINES:])
+        return "\n".join(tail(self.state.log(service), LOG_LINES))
 
 
 @contextmanager

@@ -3,8 +3,8 @@
     .venv/bin/python scripts/bench/scrape.py [--requests N]
 
 Brings a stack of its own up, has it answer some requests of each model, and scrapes it. Then it is sent requests that
-each have another key, model, user agent, address and user, all made up, and is scraped again. A scrape's time and CPU
-are medians of some. Exit code 1 where the size differs by more than the digits of its numbers.
+each have another key, model, user agent, address and user, all made up, and is scraped again. A scrape's time is
+the median of some, its CPU their mean. Exit code 1 where the size differs by more than the digits of its numbers.
 """
 
 from __future__ import annotations
