@@ -28,7 +28,7 @@ def test_prometheus_scrapes_each_gateway(pair: Edge) -> None:
 def test_a_sum_is_that_of_all_gateways(pair: Edge) -> None:
     with pair.client() as client:
         key = new_key(client, key_alias="counted")
-    assert send(pair, REQUESTS, OF_A_KEY, key) == {200: REQUESTS}
+    assert send(pair, REQUESTS, OF_A_KEY, key, at_once=4) == {200: REQUESTS}
     counter = 'litellm_proxy_total_requests_metric_total{api_key_alias="counted"}'
     until("the sum", lambda: value(pair, f"sum({counter})") == REQUESTS, 120)
     assert value(pair, f"count(count by (instance) ({counter}))") == 2

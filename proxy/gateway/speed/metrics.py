@@ -14,15 +14,13 @@ def make_labels_directly() -> None:
 
     Values = types.UserAPIKeyLabelValues
     declared = fields(Values)
-    made = {one.name: one.default_factory for one in declared if one.default_factory is not MISSING}
-    given = {one.name: made[one.name]() if one.name in made else one.default for one in declared}
+    # what a factory makes is never changed: __post_init__ puts copies in its place
+    given = {one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in declared}
     aliases = {alias: name for alias, name in types._USER_API_KEY_LABEL_VALUE_INIT_ALIASES.items() if name in given}
 
     def init(self: Any, **named: Any) -> None:
         values = self.__dict__
         values.update(given)
-        for name, factory in made.items():
-            values[name] = factory()
         for name, value in named.items():
             if name in given:
                 values[name] = value

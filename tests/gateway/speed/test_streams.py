@@ -26,6 +26,7 @@ from proxy.gateway.speed import openai_sdk, streams
 from tests.gateway.speed.conftest import Keep
 
 CALL = {"index": 0, "id": "call", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+OBFUSCATED = {"obfuscation": "y"}
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "prompt_tokens_details": {"cached_tokens": 0}}
 
 
@@ -50,12 +51,15 @@ STREAMS: dict[str, list[dict[str, Any]]] = {
     "another fingerprint": [
         FIRST,
         *texts(3),
-        chunk(content="x", rest={"system_fingerprint": "other"}),
+        chunk(content="x", rest={**OBFUSCATED, "system_fingerprint": "other"}),
         *texts(2),
         LAST,
     ],
-    "another model": [FIRST, *texts(3), chunk(content="x", rest={"model": "other"}), *texts(2), LAST],
+    "another model": [FIRST, *texts(3), chunk(content="x", rest={**OBFUSCATED, "model": "other"}), *texts(2), LAST],
     "more attributes": [FIRST, *texts(3), chunk(content="x", rest={"more": {"a": 1}}), *texts(2), LAST],
+    "text and call": [FIRST, *texts(3), chunk(content="x", tool_calls=[CALL], rest=OBFUSCATED), *texts(2), LAST],
+    "text and refusal": [FIRST, *texts(3), chunk(content="x", refusal="no", rest=OBFUSCATED), *texts(2), LAST],
+    "text and role": [FIRST, *texts(3), chunk(content="x", role="assistant", rest=OBFUSCATED), *texts(2), LAST],
     "empty texts": [FIRST, *texts(2), chunk(content=""), chunk(content=None), *texts(2), LAST],
     "end with a text": [FIRST, *texts(3), chunk("length", content="end")],
     "odd delta": [FIRST, *texts(3), chunk(content="x", reasoning_content="hm"), *texts(2), LAST],

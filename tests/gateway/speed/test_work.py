@@ -210,7 +210,7 @@ def test_rows_of_a_day(keep: Keep) -> None:
     database = SimpleNamespace(get_request_status=lambda _: "success")
 
     def rows() -> list[Any]:
-        first, second = payload(), payload(usage_object={"prompt_tokens": 9})
+        first, second = payload(), {**payload(usage_object={"prompt_tokens": 9}), "spend": 0.75}
         compute = own._common_add_spend_log_transaction_to_daily_transaction
         asked = [(first, "user"), (first, "team"), (second, "user"), (first, "team"), (second, "org"), (first, "user")]
         found = [asyncio.run(compute(one, database, kind)) for one, kind in asked]  # type: ignore[arg-type]
