@@ -2,19 +2,18 @@
 
     .venv/bin/python scripts/bench/levers.py [--rounds N] [--seconds N] [--at N] [--stream] [--json FILE] [LEVER ...]
 
-Both are on one stack (see gateway.py) and asked in turns. Shown is the CPU of a request with the lever as a multiple
-of that without, by gateway and engine together; the first line pairs two with all on, to show how far chance goes, and
-the last one all levers with none.
+Both are on one stack (see gateway.py) and asked in turns. Shown are the CPU of a request, by gateway and engine
+together, and the requests a second with the lever as multiples of those without; the first line pairs two with all on,
+to show how far chance goes, and the last one all levers with none.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import yaml
 from gateway import BODY, Stack, a_stack, family
 from load import LoadError
-from rounds import Rounds, Server, measure, options, serving
+from rounds import Server, cpu_ratios, measure, options, serving, speed_ratios, spread
 
 from proxy.catalog import project_root
 from proxy.gateway.speed import LEVERS
@@ -48,18 +47,22 @@ def main() -> int:
     return 0
 
 
-def run(stack: Stack, folder: Path, given: Any) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+def run(stack: Stack, folder: Path, given: Any) -> dict[str, dict[str, list[float]]]:
+    found: dict[str, dict[str, list[float]]] = {}
     body = {**BODY, "stream": given.stream}
-    print(f"CPU with the lever / without, {'streaming' if given.stream else 'in one piece'}, {given.at} at once")
+    print(f"with the lever / without, {'streaming' if given.stream else 'in one piece'}, {given.at} at once")
+    print(f"  {'':<20}{'CPU':<26}requests/s")
     with a_gateway(stack, folder, {"without": []}) as with_all:
-        for name in [NOTHING, *(given.lever or LEVERS), ALL]:
+        for name in (given.lever or [NOTHING, *LEVERS, ALL]):
             without = {"enabled": name != ALL, "without": [] if name in (NOTHING, ALL) else [name]}
             with a_gateway(stack, folder, without) as other:
                 servers = {"with": with_all, "without": other}
                 rounds = measure(servers, body, rounds=given.rounds, seconds=given.seconds, at=given.at)
-            found[name] = ratios(rounds)
-            print(f"  {name:<18}{show(found[name])}", flush=True)
+            found[name] = {
+                "cpu": cpu_ratios(rounds["with"], rounds["without"]),
+                "requests_per_second": speed_ratios(rounds["with"], rounds["without"]),
+            }
+            print(f"  {name:<20}{''.join(f'{spread(ratios):<26}' for ratios in found[name].values())}", flush=True)
     return found
 
 
@@ -77,14 +80,6 @@ def a_gateway(stack: Stack, folder: Path, speed: dict[str, Any]) -> Iterator[Ser
     with serving(command, ready, env=environment, cwd=project_root(), stderr=subprocess.DEVNULL) as process:
         headers = {"Authorization": f"Bearer {stack.key}"}
         yield Server(f"{url}/v1/chat/completions", headers, pids=family(process.pid))
-
-
-def ratios(rounds: Rounds) -> list[float]:
-    return [a.cpu / b.cpu for a, b in zip(rounds["with"], rounds["without"], strict=True) if a.cpu and b.cpu]
-
-
-def show(found: Sequence[float]) -> str:
-    return f"{statistics.median(found):.3f}  ({min(found):.3f} to {max(found):.3f})"
 
 
 if __name__ == "__main__":
