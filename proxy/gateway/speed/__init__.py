@@ -34,7 +34,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "sync_callbacks": callbacks.no_thread_for_no_callback,  # 0.86
     "idle_callbacks": callbacks.skip_idle_callbacks,  # 1.01
     "label_values": metrics.make_labels_directly,  # 1.00
-    "limit_gauges": metrics.leave_gauges_without_series_alone,  # 0.92
+    "limit_gauges": metrics.leave_gauges_of_the_unlimited_alone,  # 0.92
     "openai_replies": openai_sdk.read_replies_by_plan,  # 0.87
     "openai_requests": openai_sdk.send_plain_requests_as_they_are,  # 0.87
     "openai_ids": openai_sdk.make_ids_in_stock,  # 0.96

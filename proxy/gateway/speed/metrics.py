@@ -49,19 +49,21 @@ def make_labels_directly() -> None:
     prometheus.replace = replace
 
 
-def leave_gauges_without_series_alone() -> None:
+def leave_gauges_of_the_unlimited_alone() -> None:
     """A key without limits has its series removed from ten gauges of limits at each request, by all their labels,
-    whether any key has limits or not. Here nothing is done for a gauge that has no series at all."""
+    whether it ever had limits or not. Here nothing is done for who never had any."""
     from litellm.integrations.prometheus import PrometheusLogger
 
     set_gauges = PrometheusLogger._set_rate_limit_allowed_and_used_gauges
+    limited: set[tuple[Any, ...]] = set()
 
     def set_rate_limit_allowed_and_used_gauges(self: Any, **named: Any) -> None:
-        if has_series(named["allowed_gauge"]) or has_series(named["used_gauge"]) or has_limits(self, **named):
+        names, values = self.get_labels_for_metric(named["metric_name"]), named["enum_values"]
+        who = (named["metric_name"], named["rate_limit_type"], *[getattr(values, name, None) for name in names])
+        if has_limits(self, **named) and len(limited) < _MOST:
+            limited.add(who)
+        if who in limited or len(limited) == _MOST:
             set_gauges(self, **named)
-
-    def has_series(gauge: Any) -> bool:
-        return bool(getattr(gauge, "_metrics", True))
 
     def has_limits(
         self: Any, standard_logging_payload: Any, descriptor_key: str, header_rate_limit_type: str, **_: Any
@@ -76,3 +78,7 @@ def leave_gauges_without_series_alone() -> None:
         )
 
     PrometheusLogger._set_rate_limit_allowed_and_used_gauges = set_rate_limit_allowed_and_used_gauges
+
+
+_MOST = 10_000
+"""Who has limits is remembered up to here; with more, LiteLLM's way is gone for all."""

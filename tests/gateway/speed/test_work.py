@@ -158,38 +158,53 @@ def test_label_values(keep: Keep) -> None:
     assert replace(Values(model="m"), team="t").team == "t"
 
 
-@pytest.mark.parametrize("limited", [False, True])
-def test_limit_gauges(keep: Keep, limited: bool) -> None:
-    names = ("hashed_api_key",)
+@pytest.mark.parametrize("many", [False, True])
+def test_limit_gauges(keep: Keep, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
+    names = ("hashed_api_key", "api_key_alias", "rate_limit_type")
     allowed, used = (Gauge(f"gauge_{name}", "", names, registry=CollectorRegistry()) for name in ("allowed", "used"))
     logger: Any = object.__new__(prometheus.PrometheusLogger)
     logger._bounded_prometheus_series_tracker = prometheus.BoundedPrometheusSeriesTracker()
-    looked_up = []
-    logger.get_labels_for_metric = lambda name: looked_up.append(name) or list(names)
+    logger.get_labels_for_metric = lambda _: list(names)
+    asked = []
+    set_gauges = prometheus.PrometheusLogger._set_rate_limit_allowed_and_used_gauges
     keep(prometheus.PrometheusLogger, "_set_rate_limit_allowed_and_used_gauges")
-    metrics.leave_gauges_without_series_alone()
-    headers = {"x-ratelimit-api_key-limit-requests": 5, "x-ratelimit-api_key-remaining-requests": 3}
 
-    def set_gauges(key: str, headers: dict[str, int]) -> None:
+    def told(self: Any, **named: Any) -> None:
+        asked.append(named["enum_values"].hashed_api_key)
+        set_gauges(self, **named)
+
+    prometheus.PrometheusLogger._set_rate_limit_allowed_and_used_gauges = told
+    if many:
+        monkeypatch.setattr(metrics, "_MOST", 2)
+    metrics.leave_gauges_of_the_unlimited_alone()
+    limits = {"x-ratelimit-api_key-limit-requests": 5, "x-ratelimit-api_key-remaining-requests": 3}
+
+    def request(key: str, headers: dict[str, int], alias: str = "me", limited: str = "requests") -> None:
         logger._set_rate_limit_allowed_and_used_gauges(
             standard_logging_payload={"hidden_params": {"additional_headers": headers}},
-            enum_values=Values(hashed_api_key=key),
+            enum_values=Values(hashed_api_key=key, api_key_alias=alias),
             descriptor_key="api_key",
-            header_rate_limit_type="requests",
+            header_rate_limit_type=limited,
             metric_name="litellm_api_key_rate_limit_allowed_metric",
             allowed_gauge=allowed,
             used_gauge=used,
-            rate_limit_type="requests",
+            rate_limit_type=limited,
         )
 
-    set_gauges("free", {})
-    assert looked_up == []
-    if limited:
-        set_gauges("a", headers)
-        set_gauges("b", headers)
-        assert (allowed.labels("a")._value.get(), used.labels("a")._value.get()) == (5, 2)
-        set_gauges("a", {})  # its limits were taken away
-        assert list(allowed._metrics) == list(used._metrics) == [("b",)]
+    request("free", {})
+    request("a", limits)
+    request("b", limits)
+    request("a", limits, limited="tokens")  # these limits are of requests
+    assert allowed.labels("a", "me", "requests")._value.get() == 5
+    assert used.labels("b", "me", "requests")._value.get() == 2
+    request("free", {})
+    request("a", {}, alias="other")
+    assert asked == (["a", "b", "a", "free", "a"] if many else ["a", "b"])
+    request("a", {})  # its limits were taken away
+    assert list(allowed._metrics) == list(used._metrics) == [("b", "me", "requests")]
+    if many:
+        request("c", limits)
+        assert ("c", "me", "requests") in allowed._metrics
 
 
 PAYLOAD = {
