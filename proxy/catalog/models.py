@@ -32,11 +32,14 @@ Lever = Literal[
     "cookies",
     "team_rows",
     "row_metadata",
+    "row_sizes",
+    "row_texts",
     "savings",
     "spend_rows",
     "openai_replies",
     "openai_requests",
     "openai_ids",
+    "openai_addresses",
     "stream_chunks",
 ]
 

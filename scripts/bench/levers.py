@@ -53,7 +53,7 @@ def run(stack: Stack, folder: Path, given: Any) -> dict[str, dict[str, list[floa
     print(f"with the lever / without, {'streaming' if given.stream else 'in one piece'}, {given.at} at once")
     print(f"  {'':<20}{'CPU':<26}requests/s")
     with a_gateway(stack, folder, {"without": []}) as with_all:
-        for name in (given.lever or [NOTHING, *LEVERS, ALL]):
+        for name in given.lever or [NOTHING, *LEVERS, ALL]:
             without = {"enabled": name != ALL, "without": [] if name in (NOTHING, ALL) else [name]}
             with a_gateway(stack, folder, without) as other:
                 servers = {"with": with_all, "without": other}

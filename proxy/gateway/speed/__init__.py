@@ -38,10 +38,13 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "openai_replies": openai_sdk.read_replies_by_plan,  # 0.87
     "openai_requests": openai_sdk.send_plain_requests_as_they_are,  # 0.87
     "openai_ids": openai_sdk.make_ids_in_stock,  # 0.96
+    "openai_addresses": openai_sdk.remember_addresses,
     "stream_chunks": _streams,  # 1.05
     "cookies": openai_sdk.look_for_cookies_where_there_are_some,  # 0.93
     "team_rows": spend.share_rows,  # 0.95
-    "row_metadata": spend.read_metadata_once,  # 0.97
+    "row_metadata": spend.read_metadata_that_say_something,
+    "row_sizes": spend.measure_rows_once,
+    "row_texts": spend.write_plain_texts_at_once,
     "savings": spend.skip_savings_of_nothing,  # 1.03
     "spend_rows": spend.write_rows_as_json,  # 0.96
 }

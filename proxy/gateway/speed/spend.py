@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -28,22 +29,110 @@ def share_rows() -> None:
     Writer._common_add_spend_log_transaction_to_daily_transaction = of_day
 
 
-def read_metadata_once() -> None:
-    """Whether a request went well, and was a client's, is read from its row's metadata, some kilobytes of JSON, three
-    times."""
+def read_metadata_that_say_something() -> None:
+    """Whether a request failed, whether LiteLLM itself made it, what guardrails found in it and where an auto-router
+    sent it, is read from its row's metadata, some kilobytes of JSON, six times. Here they are read when they hold what
+    is looked for, which a look at the text tells."""
     from litellm.proxy.db import model_usage_rollup as rollup
+    from litellm.proxy.db.db_spend_update_writer import DBSpendUpdateWriter as Writer
+    from litellm.proxy.guardrails import usage_tracking
     from litellm.proxy.utils import PrismaClient
 
-    of_text = lru_cache(maxsize=64)(rollup._is_internal_call)
-    status_of = PrismaClient.get_request_status
-    status_of_text = lru_cache(maxsize=64)(lambda text: status_of(None, {"metadata": text}))
+    status_of, is_internal = PrismaClient.get_request_status, rollup._is_internal_call
+    guardrails_of = usage_tracking._parse_guardrail_info_from_payload
+    note_turn = Writer._enqueue_autorouter_turn_transaction
+    failed, internal = saying("status", '"failure"'), saying(rollup.INTERNAL_CALL_ORIGIN_METADATA_KEY)
+    guarded, routed = saying("guardrail_information"), saying("routing_decision")
 
     def get_request_status(self: Any, payload: Any) -> Any:
-        metadata = payload.get("metadata", {})
-        return status_of_text(metadata) if type(metadata) is str else status_of(self, payload)
+        return status_of(self, payload) if failed(payload.get("metadata", {})) else "success"
 
-    rollup._is_internal_call = of_text
+    def is_internal_call(metadata: Any) -> bool:
+        return bool(internal(metadata) and is_internal(metadata))
+
+    def guardrails(payload: Any) -> Any:
+        return guardrails_of(payload) if guarded(payload.get("metadata")) else []
+
+    async def note_routed_turn(self: Any, payload: Any, *args: Any, **named: Any) -> None:
+        if routed(payload.get("metadata")):
+            await note_turn(self, payload, *args, **named)
+
     PrismaClient.get_request_status = get_request_status
+    rollup._is_internal_call = is_internal_call
+    usage_tracking._parse_guardrail_info_from_payload = guardrails
+    Writer._enqueue_autorouter_turn_transaction = note_routed_turn
+
+
+def saying(name: str, value: str = r"(?!\s|null)") -> Callable[[Any], bool]:
+    """Whether a row's metadata, JSON as Python writes it, may have such a value by a name that ends like this. No is
+    certain."""
+    find = re.compile(rf'{name}"\s*:\s*{value}').search
+    return lambda metadata: type(metadata) is not str or find(metadata) is not None
+
+
+def measure_rows_once() -> None:
+    """A row of the spend log is put into text when it is queued, to know how much the queue holds, and again when it
+    leaves the queue."""
+    from litellm.proxy import utils
+
+    measure = utils.spend_log_row_bytes
+    queued: dict[int, tuple[Any, int]] = {}
+
+    def row_bytes(row: Any) -> int:
+        known = queued.pop(id(row), None)
+        if known is not None and known[0] is row:
+            return known[1]
+        size: int = measure(row)
+        if len(queued) >= _MOST_QUEUED:
+            queued.clear()
+        queued[id(row)] = (row, size)
+        return size
+
+    utils.spend_log_row_bytes = row_bytes
+
+
+_MOST_QUEUED = 5000
+
+
+def write_plain_texts_at_once() -> None:
+    """A row's metadata are rebuilt value by value, in search of what JSON cannot have, before they are put into text.
+    Here that is left to the encoder where they hold nothing else."""
+    from litellm.constants import DEFAULT_MAX_RECURSE_DEPTH
+    from litellm.proxy.spend_tracking import spend_tracking_utils
+
+    write = spend_tracking_utils.safe_dumps
+
+    def refuse(_: Any) -> Any:
+        raise TypeError
+
+    encode = json.JSONEncoder(default=refuse).encode
+
+    def safe_dumps(data: Any, max_depth: int = DEFAULT_MAX_RECURSE_DEPTH, value_transform: Any = None) -> str:
+        if value_transform is None and isinstance(data, _NESTED) and is_plain(data, max_depth):
+            try:
+                text = encode(data)
+            except (TypeError, ValueError):
+                pass
+            else:
+                if r"\u0000" not in text:  # Postgres takes none
+                    return text
+        return str(write(data, max_depth, value_transform))
+
+    spend_tracking_utils.safe_dumps = safe_dumps
+
+
+_NESTED = (dict, list, tuple)
+
+
+def is_plain(data: Any, depth: int) -> bool:
+    """Whether all keys are text and nothing is nested deeper than this."""
+    if depth < 1:
+        return False
+    if isinstance(data, dict):
+        if not all(isinstance(key, str) for key in data):
+            return False
+        data = data.values()
+    return all(is_plain(one, depth - 1) for one in data if isinstance(one, _NESTED))
 
 
 def skip_savings_of_nothing() -> None:
@@ -98,8 +187,9 @@ def write_rows_as_json() -> None:
 
 def insertion(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """The statement that inserts these rows, and its parameter. Raises ValueError for rows it is not made for."""
-    from prisma.builder import dumps
+    from prisma.builder import serializer
 
+    encode = json.JSONEncoder(default=serializer, ensure_ascii=False).encode
     names = tuple(rows[0])
     if not all(name.isidentifier() for name in names):
         raise ValueError("not the name of a column")
@@ -116,7 +206,7 @@ def insertion(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
             return one
         if name in _TIME_COLUMNS and isinstance(one, str) and not one.endswith(("Z", "+00:00")):
             raise ValueError("not in UTC")
-        return str(dumps(one))
+        return encode(one)
 
     columns = ", ".join(f'"{name}"' for name in names)
     now = "now() AT TIME ZONE 'UTC'"

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import litellm
+import openai
 import pytest
 from litellm.litellm_core_utils.litellm_logging import Logging
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
@@ -207,6 +208,29 @@ def test_ids_are_random_and_each_another(keep: Keep) -> None:
     assert len(set(ids)) == len(ids)
     assert all(one.startswith("stainless-python-retry-") for one in ids)
     assert {uuid.UUID(one[len("stainless-python-retry-") :]).version for one in ids} == {4}
+
+
+def test_addresses(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (openai.AsyncOpenAI(api_key="-", base_url=f"http://{name}/v1") for name in ("one", "other"))
+    paths = ["/chat/completions", "files?a=1", "http://elsewhere/x", "/chat/completions"]
+    prepare, prepared = BaseClient._prepare_url, []
+
+    def told(self: Any, url: str) -> httpx.URL:
+        prepared.append(url)
+        return prepare(self, url)
+
+    wanted = [str(client._prepare_url(path)) for client in (one, other) for path in paths]
+    keep(BaseClient, "_prepare_url")
+    monkeypatch.setattr(BaseClient, "_prepare_url", told)
+    openai_sdk.remember_addresses()
+    for _ in range(2):
+        assert [str(client._prepare_url(path)) for client in (one, other) for path in paths] == wanted
+    assert prepared == paths[:3] * 2
+    one.base_url = "http://third"
+    assert str(one._prepare_url("/chat/completions")) == "http://third/chat/completions"
+    monkeypatch.setattr(openai_sdk, "_MOST_ADDRESSES", 1)
+    assert str(one._prepare_url("/models")) == "http://third/models"
+    assert str(one._prepare_url("/models")) == "http://third/models"
 
 
 def test_cookies_that_are_set_are_kept(keep: Keep) -> None:

@@ -14,12 +14,15 @@ from typing import Any
 import litellm
 import pytest
 from litellm.caching.dual_cache import DualCache
+from litellm.constants import DEFAULT_MAX_RECURSE_DEPTH
 from litellm.integrations import prometheus
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.litellm_logging import Logging
-from litellm.proxy import utils as proxy_utils
+from litellm.proxy import utils
 from litellm.proxy.db import db_spend_update_writer as writer
 from litellm.proxy.db import model_usage_rollup as rollup
+from litellm.proxy.guardrails import usage_tracking
+from litellm.proxy.spend_tracking import spend_tracking_utils
 from litellm.proxy.utils import PrismaClient
 from litellm.router import Router
 from litellm.types.integrations.prometheus import UserAPIKeyLabelValues as Values
@@ -258,29 +261,112 @@ def test_a_teams_row_is_not_computed_again(keep: Keep, monkeypatch: pytest.Monke
     assert len(computed) == 1
 
 
-def test_metadata_of_rows(keep: Keep) -> None:
+def test_metadata_of_rows(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = {"status": "success", "guardrail_information": None, "routing_decision": None, "usage_object": {"a": 1}}
+    guarded = [{"guardrail_name": "one"}]
     texts: list[Any] = [
-        '{"status": "failure"}',
-        '{"status": "success"}',
-        "{}",
+        *(json.dumps(one) for one in (nothing, {**nothing, "status": "failure"}, {}, [])),
+        json.dumps({**nothing, rollup.INTERNAL_CALL_ORIGIN_METADATA_KEY: "x"}),
+        json.dumps({**nothing, rollup.INTERNAL_CALL_ORIGIN_METADATA_KEY: None}),
+        json.dumps({**nothing, "guardrail_information": guarded}),
+        json.dumps({"standard_logging_guardrail_information": guarded}, separators=(",", ":")),
+        json.dumps({"inner": {"status": "failure"}, "routing_decision": {"model": "m"}}, indent=1),
         "{",
-        '{"internal_call_origin": "x"}',
-        "[]",
+        "",
     ]
     client: Any = object.__new__(PrismaClient)
+    routed: list[Any] = []
+
+    async def note(_: Any, payload: Any) -> None:
+        routed.append(payload["metadata"])
+
+    keep(writer.DBSpendUpdateWriter, "_enqueue_autorouter_turn_transaction")
+    monkeypatch.setattr(writer.DBSpendUpdateWriter, "_enqueue_autorouter_turn_transaction", note)
+    rows = [{"metadata": one} for one in (*texts, None, {"status": "failure"}, {"guardrail_information": guarded}, {})]
 
     def read() -> list[Any]:
-        statuses = [client.get_request_status({"metadata": one}) for one in [*texts, {"status": "failure"}, {}]]
-        return [*statuses, client.get_request_status({}), *(rollup._is_internal_call(one) for one in texts)]
+        found: list[Any] = [client.get_request_status(one) for one in [*rows, {}]]
+        found += [usage_tracking._parse_guardrail_info_from_payload(one) for one in [*rows, {}]]
+        return [*found, *(rollup._is_internal_call(one) for one in texts)]
 
     wanted = read()
-    assert {"failure", "success", True, False} <= set(wanted)
+    assert [one for one in wanted if one == "failure"] == ["failure"] * 2
+    assert [one for one in wanted if one == guarded] == [guarded] * 3
+    assert [one for one in wanted if one is True] == [True]
     keep(rollup, "_is_internal_call")
     keep(PrismaClient, "get_request_status")
-    spend.read_metadata_once()
-    for _ in range(2):
-        assert read() == wanted
-    assert rollup._is_internal_call.cache_info().hits == len(texts)  # type: ignore[attr-defined]
+    keep(usage_tracking, "_parse_guardrail_info_from_payload")
+    spend.read_metadata_that_say_something()
+    assert read() == wanted
+    for row in rows:
+        asyncio.run(writer.DBSpendUpdateWriter()._enqueue_autorouter_turn_transaction(row))  # type: ignore[arg-type, call-arg]
+    assert routed == [texts[8], None, {"status": "failure"}, {"guardrail_information": guarded}, {}]
+    monkeypatch.setattr(json, "loads", None)  # the first has nothing to say
+    assert client.get_request_status(rows[0]) == "success"
+    assert usage_tracking._parse_guardrail_info_from_payload(rows[0]) == []
+
+
+def test_a_row_is_measured_once(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"metadata": "x" * size} for size in (5, 50, 500)]
+    wanted, measured = [utils.spend_log_row_bytes(row) for row in rows], []
+    measure = utils.spend_log_row_bytes
+    keep(utils, "spend_log_row_bytes")
+    monkeypatch.setattr(utils, "spend_log_row_bytes", lambda row: measured.append(row) or measure(row))
+    spend.measure_rows_once()
+    for times in (1, 2):  # a row that could not be written is queued once more
+        assert [utils.spend_log_row_bytes(row) for row in rows] == wanted
+        assert [utils.spend_log_row_bytes(row) for row in reversed(rows)] == wanted[::-1]
+        assert len(measured) == times * len(rows)
+    monkeypatch.setattr(spend, "_MOST_QUEUED", 2)
+    assert [utils.spend_log_row_bytes(row) for row in rows * 2] == wanted * 2
+
+
+class Odd(dict[str, Any]):
+    pass
+
+
+def deep(levels: int) -> Any:
+    return [deep(levels - 1)] if levels else "end"
+
+
+def itself() -> Any:
+    around: dict[str, Any] = {}
+    around["again"] = [around]
+    return around
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        ({"a": [1, 2.5, None, True, {"b": "ä\u2028"}], "c": (), "d": (1, "x")}, True),
+        ([], True),
+        (Odd(a=[Odd()]), True),
+        ({1: "no text", "a": 1}, False),
+        ({"a": {None: 1}}, False),
+        ({"a": "\x00b"}, False),
+        ({"a\x00": 1}, False),
+        ({"a": {1, 2}}, False),
+        ({"a": datetime(2026, 1, 2, tzinfo=timezone.utc)}, False),
+        ({"a": litellm.Usage(prompt_tokens=1)}, False),
+        (deep(DEFAULT_MAX_RECURSE_DEPTH), True),
+        (deep(DEFAULT_MAX_RECURSE_DEPTH + 1), False),
+        (deep(DEFAULT_MAX_RECURSE_DEPTH + 9), False),
+        (itself(), False),
+        ("text", False),
+        (float("nan"), False),
+    ],
+)
+def test_texts_of_rows(keep: Keep, monkeypatch: pytest.MonkeyPatch, data: Any, plain: bool) -> None:
+    wanted, odd, write = spend_tracking_utils.safe_dumps(data), [], spend_tracking_utils.safe_dumps
+    keep(spend_tracking_utils, "safe_dumps")
+    monkeypatch.setattr(spend_tracking_utils, "safe_dumps", lambda *given: odd.append(given) or write(*given))
+    spend.write_plain_texts_at_once()
+    assert spend_tracking_utils.safe_dumps(data) == wanted
+    assert bool(odd) is not plain
+    assert spend_tracking_utils.safe_dumps(data, 1) == write(data, 1)
+    assert spend_tracking_utils.safe_dumps(data, value_transform=lambda *_: "?") == write(
+        data, value_transform=lambda *_: "?"
+    )
 
 
 USAGES: list[Any] = [
@@ -373,11 +459,11 @@ def test_what_goes_wrong_is_left_to_litellm(keep: Keep, monkeypatch: pytest.Monk
         written.append(("raw", 1))
         return 1
 
-    monkeypatch.setattr(proxy_utils, "_create_spend_logs_with_poison_isolation", create)
-    keep(proxy_utils, "_create_spend_logs_with_poison_isolation")
+    monkeypatch.setattr(utils, "_create_spend_logs_with_poison_isolation", create)
+    keep(utils, "_create_spend_logs_with_poison_isolation")
     spend.write_rows_as_json()
     repo = SimpleNamespace(table=SimpleNamespace(_client=SimpleNamespace(execute_raw=execute_raw)))
-    left = asyncio.run(proxy_utils._create_spend_logs_with_poison_isolation(repo, [ROW], 5))  # type: ignore[arg-type]
+    left = asyncio.run(utils._create_spend_logs_with_poison_isolation(repo, [ROW], 5))  # type: ignore[arg-type]
     assert (written, left) == (([("create", 1)], 4) if fails else ([("raw", 1)], 5))
 
 
