@@ -41,6 +41,8 @@ Lever = Literal[
     "openai_ids",
     "openai_addresses",
     "stream_chunks",
+    "stream_cycles",
+    "reply_cycles",
 ]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from proxy.catalog import Catalog
 from proxy.gateway.made_for import fits
-from proxy.gateway.speed import auth, callbacks, metrics, openai_sdk, prices, routing, runtime, spend
+from proxy.gateway.speed import auth, callbacks, cycles, metrics, openai_sdk, prices, routing, runtime, spend
 
 
 def _streams() -> None:
@@ -40,6 +40,8 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "openai_ids": openai_sdk.make_ids_in_stock,  # 0.96
     "openai_addresses": openai_sdk.remember_addresses,
     "stream_chunks": _streams,  # 1.05
+    "stream_cycles": cycles.let_streams_go,
+    "reply_cycles": cycles.let_replies_go,
     "cookies": openai_sdk.look_for_cookies_where_there_are_some,  # 0.93
     "team_rows": spend.share_rows,  # 0.95
     "row_metadata": spend.read_metadata_that_say_something,

@@ -1,0 +1,39 @@
+"""What a request leaves in cycles, which only a search for garbage finds: here the cycles are cut when it is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def let_streams_go() -> None:
+    """For each stream the router makes a class, which as every class refers to itself, and holds by its constructor
+    the stream with all its chunks, 600 objects."""
+    from litellm.router import Router
+
+    iterate = Router._acompletion_streaming_iterator
+    inside = f"{iterate.__qualname__}.<locals>."
+
+    async def acompletion_streaming_iterator(self: Any, *args: Any, **named: Any) -> Any:
+        stream = await iterate(self, *args, **named)
+        kind: Any = type(stream)
+        if kind.__qualname__.startswith(inside) and "__init__" in vars(kind):
+            del kind.__init__  # its only object is made
+        return stream
+
+    Router._acompletion_streaming_iterator = acompletion_streaming_iterator
+
+
+def let_replies_go() -> None:
+    """A reply of httpx's holds its stream, which holds the reply, to note at the end how long it took."""
+    from httpx._client import BoundAsyncStream
+
+    close = BoundAsyncStream.aclose
+
+    async def aclose(self: Any) -> None:
+        if self._response is None:  # closed once more
+            await self._stream.aclose()
+        else:
+            await close(self)
+            self._response = None
+
+    BoundAsyncStream.aclose = aclose  # type: ignore[method-assign]
