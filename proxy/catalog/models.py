@@ -22,6 +22,7 @@ Lever = Literal[
     "garbage",
     "settings",
     "cache_reads",
+    "targets",
     "keys",
     "routes",
     "short_prompts",

@@ -28,6 +28,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "garbage": runtime.collect_less_often,  # 0.93
     "settings": runtime.remember_settings,  # 0.91
     "cache_reads": runtime.read_caches_silently,  # 0.95
+    "targets": runtime.name_targets_lightly,
     "keys": auth.remember_keys,  # 0.91
     "routes": auth.remember_routes,  # 1.05
     "short_prompts": routing.count_only_long_prompts,  # 0.79

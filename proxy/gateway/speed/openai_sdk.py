@@ -33,6 +33,22 @@ def read_replies_by_plan() -> None:
     )
     for kind in kinds:  # what is inside another one goes first
         plan_construction(kind)
+    construct_directly({ChatCompletion, ChatCompletionChunk})
+
+
+def construct_directly(kinds: set[Any]) -> None:
+    """These are made of a reply's or a chunk's JSON without asking what else they could be."""
+    from openai._base_client import BaseClient
+
+    client: Any = BaseClient
+    process = client._process_response_data
+
+    def process_response_data(self: Any, *, data: Any, cast_to: Any, response: Any) -> Any:
+        if cast_to in kinds and type(data) is dict and not self._strict_response_validation:
+            return cast_to.construct(**data)
+        return process(self, data=data, cast_to=cast_to, response=response)
+
+    client._process_response_data = process_response_data
 
 
 def plan_construction(kind: Any) -> None:

@@ -81,3 +81,28 @@ def read_caches_silently() -> None:
     from litellm._logging import verbose_logger
 
     DualCache.async_get_cache = async_get_cache
+
+
+def name_targets_lightly() -> None:
+    """LiteLLM notes what a look into one of its stores is for, twenty times in a request, each by a generator and two
+    more objects. Here it is one."""
+    from litellm import _internal_context as context
+
+    target = context._service_target
+
+    class ServiceTarget:
+        __slots__ = ("name", "token")
+
+        def __init__(self, name: str | None) -> None:
+            self.name = name
+
+        def __enter__(self) -> None:
+            self.token = target.set(self.name)
+
+        def __exit__(self, *_: object) -> None:
+            try:
+                target.reset(self.token)
+            except ValueError:  # noqa: SIM105 - closed from another context; suppress() is what this does without
+                pass
+
+    context.service_target = ServiceTarget

@@ -158,6 +158,7 @@ def planned(keep: Keep) -> None:
     kinds = (ChatCompletion, ChatCompletionChunk, ChatCompletionMessage)
     for kind in (*kinds, chat_completion.Choice, chunk_module.Choice, chunk_module.ChoiceDelta):
         keep(kind, "construct", "model_construct")
+    keep(BaseClient, "_process_response_data")
 
 
 @pytest.mark.usefixtures("planned")
@@ -176,6 +177,37 @@ def test_replies_are_read_as_the_sdk_reads_them() -> None:
             exclude_unset=True, warnings=False
         )
         assert repr(found) == repr(one)
+
+
+def test_what_a_reply_is_made_into(keep: Keep) -> None:
+    reply = httpx.Response(200, request=httpx.Request("POST", "http://one"))
+    clients = [openai.OpenAI(api_key="-"), openai.OpenAI(api_key="-", _strict_response_validation=True)]
+    asked = [
+        (client, kind, copy.deepcopy(data))
+        for client in clients
+        for kind in (ChatCompletion, ChatCompletionChunk, ChatCompletionMessage, object)
+        for data in (CHUNKS[0], {}, [CHUNKS[0]], "text", None)
+    ]
+
+    def made() -> list[Any]:
+        found = []
+        for client, kind, data in asked:
+            try:
+                one = client._process_response_data(data=data, cast_to=kind, response=reply)
+            except openai.APIResponseValidationError:
+                one = "refused"
+            found.append((type(one), one))
+        return found
+
+    wanted = made()
+    assert any(one == "refused" for _, one in wanted)
+    keep(BaseClient, "_process_response_data")
+    made_by_sdk: list[Any] = []
+    process = BaseClient._process_response_data
+    BaseClient._process_response_data = lambda self, **named: made_by_sdk.append(named) or process(self, **named)  # type: ignore[method-assign, assignment, func-returns-value]
+    openai_sdk.construct_directly({ChatCompletion, ChatCompletionChunk})
+    assert made() == wanted
+    assert len(made_by_sdk) == len(asked) - 4
 
 
 ASKED: list[dict[str, Any]] = [

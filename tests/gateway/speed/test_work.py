@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import json
 import logging
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from typing import Any
 
 import litellm
 import pytest
+from litellm import _internal_context as internal_context
 from litellm.caching.dual_cache import DualCache
 from litellm.constants import DEFAULT_MAX_RECURSE_DEPTH
 from litellm.integrations import prometheus
@@ -508,3 +511,42 @@ def test_caches_are_read_silently(keep: Keep, caplog: pytest.LogCaptureFixture) 
 
     cache.redis_cache = Redis()  # type: ignore[assignment]
     assert (read("key"), read("other"), asked) == (value, "from Redis", ["other"])
+
+
+def test_targets(keep: Keep) -> None:
+    def seen() -> list[Any]:
+        found: list[Any] = []
+        look = internal_context.current_service_target
+
+        @internal_context.with_service_target("outer")
+        async def outer(fails: bool) -> str:
+            found.append(look())
+            with internal_context.service_target(None):
+                found.append(look())
+            inner()
+            found.append(look())
+            if fails:
+                raise LookupError
+            return "done"
+
+        @internal_context.with_service_target("inner")
+        def inner() -> None:
+            found.append(look())
+
+        async def both() -> None:
+            found.append(await outer(False))
+            with contextlib.suppress(LookupError):
+                await outer(True)
+            found.append(look())
+
+        asyncio.run(both())
+        waiting = internal_context.with_service_target("waiting")(asyncio.sleep)(0)
+        contextvars.copy_context().run(waiting.send, None)
+        waiting.close()  # as Python does with what is left behind
+        return [*found, look()]
+
+    wanted = seen()
+    assert {"outer", "inner", None, "done"} == set(wanted)
+    keep(internal_context, "service_target")
+    runtime.name_targets_lightly()
+    assert seen() == wanted
