@@ -43,7 +43,6 @@ Lever = Literal[
     "openai_addresses",
     "stream_chunks",
     "stream_cycles",
-    "reply_cycles",
 ]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 from load import Round, post
-from rounds import WARM_UP_SECONDS, Server, cpu_seconds, family, serving, spread
+from rounds import WARM_UP_SECONDS, Server, cpu_seconds, family, serving, spread, wait_for_rest
 
 from proxy.secrets import VALKEY_PASSWORD
 from proxy.stack.ports import free_port
@@ -47,6 +47,7 @@ def measure_pair(
         def measured(urls: Sequence[str], pids: Sequence[int]) -> tuple[float, float]:
             before = cpu_seconds(pids)
             found = list(both.map(lambda url: asked(url, CONNECTIONS // len(urls)), urls))
+            wait_for_rest(pids)
             used = cpu_seconds(pids) - before
             return sum(each.per_second for each in found), used / sum(each.requests for each in found)
 

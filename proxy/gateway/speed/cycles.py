@@ -21,19 +21,3 @@ def let_streams_go() -> None:
         return stream
 
     Router._acompletion_streaming_iterator = acompletion_streaming_iterator
-
-
-def let_replies_go() -> None:
-    """A reply of httpx's holds its stream, which holds the reply, to note at the end how long it took."""
-    from httpx._client import BoundAsyncStream
-
-    close = BoundAsyncStream.aclose
-
-    async def aclose(self: Any) -> None:
-        if self._response is None:  # closed once more
-            await self._stream.aclose()
-        else:
-            await close(self)
-            self._response = None
-
-    BoundAsyncStream.aclose = aclose  # type: ignore[method-assign]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import litellm
 import pytest
-from httpx._client import BoundAsyncStream
 from litellm.router import Router
 
 from proxy.gateway.speed import cycles
@@ -60,32 +57,3 @@ def test_streams(keep: Keep) -> None:
     found, gone = asyncio.run(a_stream())
     assert found == wanted
     assert gone() is None
-
-
-class Bytes(httpx.AsyncByteStream):
-    closed = 0
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield b"all"
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-def test_replies(keep: Keep) -> None:
-    sent = Bytes()
-
-    async def ask() -> weakref.ref[Any]:
-        transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=sent))
-        async with httpx.AsyncClient(transport=transport) as client:
-            reply = await client.get("http://one/")
-        assert reply.text == "all"
-        assert reply.elapsed > timedelta(0)
-        await reply.stream.aclose()  # type: ignore[union-attr]
-        return weakref.ref(reply)
-
-    assert asyncio.run(ask())() is not None
-    keep(BoundAsyncStream, "aclose")
-    cycles.let_replies_go()
-    assert asyncio.run(ask())() is None
-    assert sent.closed == 4
