@@ -18,7 +18,7 @@ import sys
 from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
-from proxy.gateway import collecting, lazy_prisma
+from proxy.gateway import collecting, lazy_modules, lazy_prisma
 from proxy.gateway.memory import give_back, let_go
 from proxy.gateway.settings import SettingsError, read_settings
 
@@ -56,6 +56,7 @@ def main() -> int:
     # LiteLLM makes millions of objects that stay: collecting them while they are made doubles the import.
     gc.disable()
     lazy_prisma.install()
+    lazy_modules.install()
     from proxy.gateway.app import build_app
     from proxy.gateway.simulator import Simulator
 

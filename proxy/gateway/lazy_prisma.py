@@ -9,40 +9,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+from proxy.gateway.lazy_modules import LazyModule
 
 NAME = "prisma.types"
 # Imported by name in prisma's modules, but for annotations only, which are never evaluated.
 _ANNOTATIONS = ("DatasourceOverride", "HttpConfig", "MetricsFormat", "Serializable")
-
-
-class LazyTypes(ModuleType):
-    """Stands in for `prisma.types` and turns into it."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(NAME)
-        self._loader: SourceFileLoader | None = SourceFileLoader(NAME, str(file))
-        self._lock = threading.RLock()
-        self.__spec__ = importlib.util.spec_from_loader(NAME, self._loader)
-        self.__file__ = str(file)
-        self.__package__ = "prisma"
-        self.__dict__.update(dict.fromkeys(_ANNOTATIONS, Any))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        with self._lock:
-            loader, self._loader = self._loader, None
-            if loader:
-                loader.exec_module(self)
-        try:
-            return self.__dict__[name]
-        except KeyError:
-            raise AttributeError(f"module {NAME!r} has no attribute {name!r}") from None
 
 
 def install() -> bool:
@@ -53,5 +28,5 @@ def install() -> bool:
     file = Path(spec.submodule_search_locations[0]) / "types.py"
     if not file.is_file():
         return False
-    sys.modules[NAME] = LazyTypes(file)
+    sys.modules[NAME] = LazyModule(SourceFileLoader(NAME, str(file)), dict.fromkeys(_ANNOTATIONS, Any))
     return True
