@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
 from proxy.gateway import collecting, lazy_modules, lazy_prisma
-from proxy.gateway.memory import give_back, let_go
+from proxy.gateway.memory import give_back, keep_one_heap, let_go
 from proxy.gateway.settings import SettingsError, read_settings
 
 WRONG_SETTINGS = 2
@@ -33,6 +33,7 @@ log = logging.getLogger("proxy.gateway")
 
 def main() -> int:
     """Runs the gateway until it is told to stop; returns the exit code."""
+    keep_one_heap()
     faulthandler.enable()  # a crash of Python itself leaves in the log what was running
     try:
         settings = read_settings(os.environ)
