@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +181,8 @@ async def _serve(options: UpOptions, state: StateDir, *, smoke: bool, as_json: b
     from proxy.stack.embedded import EmbeddedStack
 
     began = time.monotonic()
+    stacks: list[EmbeddedStack] = []
+    stop = _stop_on_signals(stacks)
     steps = steps_for(sys.stderr if as_json else sys.stdout)
     if left := await asyncio.to_thread(state.stop_leftovers):
         steps.say(f"Stopped what an earlier launcher left running: {', '.join(left)}.")
@@ -192,7 +194,7 @@ async def _serve(options: UpOptions, state: StateDir, *, smoke: bool, as_json: b
                 record(text)
 
         stack = EmbeddedStack(options, state, steps, lambda event: report(f"{event.service} {event.text}"))
-        stop = _stop_on_signals(stack)
+        stacks.append(stack)
         steps.say(f"litellm-local: {stack.run.mode} mode ({stack.plan.choice.reason})")
         if stack.run.recording:
             steps.say(f"Recording what the providers answer into {stack.run.recording}; keys are left out.")
@@ -216,9 +218,12 @@ async def _serve(options: UpOptions, state: StateDir, *, smoke: bool, as_json: b
             await stack.stop()
 
 
-async def _unless_stopped(work: Any, stop: asyncio.Event) -> Any:
+async def _unless_stopped(work: Coroutine[Any, Any, Any], stop: asyncio.Event) -> Any:
     """The result of `work`, or None where the stop signal came first (the work is then cancelled)."""
-    task = asyncio.ensure_future(work)
+    if stop.is_set():
+        work.close()
+        return None
+    task = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -230,12 +235,15 @@ async def _unless_stopped(work: Any, stop: asyncio.Event) -> Any:
     return True if result is None else result
 
 
-def _stop_on_signals(stack: EmbeddedStack) -> asyncio.Event:
+def _stop_on_signals(stacks: Sequence[EmbeddedStack]) -> asyncio.Event:
+    """What is set by the first signal; a second one kills these stacks. To be called before anything else: until then
+    Ctrl-C cancels every task at once, and asyncio cannot take back a process that it has half started."""
     stop = asyncio.Event()
 
     def on_signal() -> None:
         if stop.is_set():
-            stack.kill()
+            for stack in stacks:
+                stack.kill()
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -180,17 +181,48 @@ def test_live_mode_names_every_missing_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", [0.5, 4.0])
 def test_ctrl_c_while_starting_leaves_nothing_behind(tmp_path: Path, seconds: float) -> None:
     stack = Stack(tmp_path, free_port())
-    started = subprocess.Popen(
-        [*COMMAND, "up", "--port", str(stack.port), "--env-file", str(stack.env_file), *stack.options],
+    started = start_up(stack, COMMAND)
+    time.sleep(seconds)  # the moment is the point: it falls into another step each time
+    started.send_signal(signal.SIGINT)
+    check_interrupted(stack, started)
+
+
+INTERRUPTED_BEFORE_THE_FIRST_STEP = """
+import os, signal
+from proxy.cli import main
+from proxy.stack.embedded import EmbeddedStack
+prepare = EmbeddedStack.__init__
+def interrupted(self, *args):
+    os.kill(os.getpid(), signal.SIGINT)
+    prepare(self, *args)
+EmbeddedStack.__init__ = interrupted
+main()
+"""
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing_behind(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, free_port())
+    check_interrupted(stack, start_up(stack, [sys.executable, "-c", INTERRUPTED_BEFORE_THE_FIRST_STEP]))
+
+
+def start_up(stack: Stack, command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*command, "up", "--port", str(stack.port), "--env-file", str(stack.env_file), *stack.options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=bare_environment(),
     )
-    time.sleep(seconds)  # the moment is the point: it falls into another step each time
-    started.send_signal(signal.SIGINT)
-    output, _ = started.communicate(timeout=60)
+
+
+def check_interrupted(stack: Stack, started: subprocess.Popen[str]) -> None:
+    try:
+        output, _ = started.communicate(timeout=60)
+    finally:
+        started.kill()
+        left = [process.name() for process in stack.state.leftovers()]
+        stack.state.stop_leftovers()
     assert started.returncode == 130, output
     assert "Traceback" not in output
-    assert stack.state.leftovers() == []
+    assert left == []
     assert not stack.state.is_held()
