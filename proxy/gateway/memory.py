@@ -6,7 +6,6 @@ import ctypes
 import gc
 import sys
 
-
 _M_ARENA_MAX = -8  # malloc.h
 
 
