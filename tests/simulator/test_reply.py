@@ -218,3 +218,10 @@ def test_pieces_and_their_tokens_cover_the_whole_text() -> None:
         assert spans[0][1] == 0
         assert [begun for _, begun, _ in spans[1:]] == [end for _, _, end in spans[:-1]]
         assert spans[-1][2] == len(choice.words.encoded)
+
+
+def test_the_vocabulary_is_held_once() -> None:
+    encoding, text = tokens.encoding(), "naïve \N{PILE OF POO} 日本語 <|endoftext|>"
+    assert encoding._mergeable_ranks == {}
+    assert encoding.decode(list(tokens.encode(text))) == text
+    assert encoding.decode_single_token_bytes(tokens.encode("a")[0]) == b"a"

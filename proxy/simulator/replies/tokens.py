@@ -47,7 +47,9 @@ def encoding() -> tiktoken.Encoding:
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
     os.environ["TIKTOKEN_CACHE_DIR"] = str(vocabulary.parent)
     try:
-        return tiktoken.get_encoding("o200k_base")
+        found = tiktoken.get_encoding("o200k_base")
+        found._mergeable_ranks = {}  # a third of its memory, kept for pickling alone
+        return found
     finally:
         if before is None:
             del os.environ["TIKTOKEN_CACHE_DIR"]
