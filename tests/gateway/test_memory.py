@@ -6,8 +6,6 @@ import ctypes
 import subprocess
 import sys
 
-import pytest
-
 PROGRAM = """
 import ctypes, sys, threading
 from proxy.gateway.memory import keep_one_heap
@@ -22,11 +20,10 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-ctypes.CDLL(None).malloc_stats()
+getattr(ctypes.CDLL(None), "malloc_stats", lambda: None)()
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="another C library than glibc")
 def test_threads_share_one_heap() -> None:
     def heaps(how: str) -> int:
         done = subprocess.run(
@@ -34,5 +31,8 @@ def test_threads_share_one_heap() -> None:
         )
         return done.stderr.count("\nArena ") + done.stderr.startswith("Arena ")
 
-    assert heaps("each its own") > 1
-    assert heaps("one") == 1
+    if hasattr(ctypes.CDLL(None), "malloc_stats"):  # glibc
+        assert heaps("each its own") > 1
+        assert heaps("one") == 1
+    else:  # another C library has one heap anyway, and takes the call
+        assert heaps("one") == 0
