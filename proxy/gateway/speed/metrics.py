@@ -81,4 +81,4 @@ def leave_gauges_of_the_unlimited_alone() -> None:
 
 
 _MOST = 10_000
-"""Who has limits is remembered up to here; with more, LiteLLM's way is gone for all."""
+"""Who has limits is remembered up to here; with more, all are left to LiteLLM."""

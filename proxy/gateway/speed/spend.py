@@ -1,4 +1,4 @@
-"""Spend: rows that nobody gets are not computed."""
+"""Spend: what nobody gets is not computed, and rows are read, measured and put into text no more often than need be."""
 
 from __future__ import annotations
 

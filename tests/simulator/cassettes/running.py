@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,10 +27,15 @@ class Recorder:
         self.bases = api_bases(self.url)
 
 
-def start_recorder(file: Path, bases: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+RECORDER = ("-m", "proxy.simulator.cassettes")
+
+
+def start_recorder(
+    file: Path, bases: dict[str, str], *arguments: str, program: Sequence[str] = RECORDER
+) -> subprocess.Popen[str]:
     words = [word for name, base in bases.items() for word in ("--base", f"{name}={base}")]
     return subprocess.Popen(
-        [sys.executable, "-m", "proxy.simulator.cassettes", str(file), *words, *arguments],
+        [sys.executable, *program, str(file), *words, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -39,9 +44,9 @@ def start_recorder(file: Path, bases: dict[str, str], *arguments: str) -> subpro
 
 
 @contextmanager
-def recording(file: Path, bases: dict[str, str]) -> Iterator[Recorder]:
+def recording(file: Path, bases: dict[str, str], program: Sequence[str] = RECORDER) -> Iterator[Recorder]:
     """A recorder until the end of the block; it then ends as it should."""
-    process = start_recorder(file, bases)
+    process = start_recorder(file, bases, program=program)
     try:
         yield Recorder(process, file)
     finally:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import resource
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -329,30 +327,56 @@ def test_stopped_within_a_stream_it_keeps_what_came(number: int, provider: Provi
     assert [one.name for one in tmp_path.iterdir()] == ["cassette.yaml"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit of another process's files is Linux's to set")
-def test_a_full_disk_stops_no_request_and_loses_nothing_recorded(
-    provider: Provider, client: httpx.Client, recorder: Recorder
-) -> None:
+LIMITED_WHEN_TOLD = """
+import resource, runpy, signal, sys
+from pathlib import Path
+file, before = Path(sys.argv[1]), resource.getrlimit(resource.RLIMIT_FSIZE)
+def limit(number, _):
+    size = file.stat().st_size + 10 if number == signal.SIGUSR1 else before[0]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    (file.parent.parent / signal.Signals(number).name).touch()
+signal.signal(signal.SIGUSR1, limit)
+signal.signal(signal.SIGUSR2, limit)
+runpy.run_module("proxy.simulator.cassettes", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def limited(provider: Provider, tmp_path: Path) -> Iterator[Recorder]:
+    """A recorder whose files cannot grow after a SIGUSR1, until a SIGUSR2."""
+    (tmp_path / "cassettes").mkdir()
+    with recording(tmp_path / "cassettes" / "cassette.yaml", provider.bases, ("-c", LIMITED_WHEN_TOLD)) as running:
+        yield running
+
+
+def test_a_full_disk_stops_no_request_and_loses_nothing_recorded(provider: Provider, limited: Recorder) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    client = httpx.Client(base_url=limited.bases["openai"], headers=headers, timeout=20, trust_env=False)
+
     def ask(text: str) -> None:
         provider.say(head(Content_Length="2"), b"{}", b"")
         assert client.post("/chat/completions", json=chat(text)).json() == {}
 
     def problem() -> Any:
-        return httpx.get(f"{recorder.url}/healthz", trust_env=False).json()["problem"]
+        return httpx.get(f"{limited.url}/healthz", trust_env=False).json()["problem"]
 
-    ask("before")
-    recorded(recorder)
-    limit = resource.prlimit(recorder.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(recorder.process.pid, resource.RLIMIT_FSIZE, (recorder.file.stat().st_size + 10, limit[1]))
-    ask("while it is full")
-    assert "cannot be written (File too large)" in until("told", problem)
-    assert len(recorded(recorder)) == 1
-    assert sorted(one.name for one in recorder.file.parent.iterdir()) == [".cassette.yaml.lock", "cassette.yaml"]
-    resource.prlimit(recorder.process.pid, resource.RLIMIT_FSIZE, limit)
-    ask("after")
-    texts = [one.request.json_["messages"][0]["content"] for one in recorded(recorder, 3)]
-    assert texts == ["before", "while it is full", "after"]
-    assert problem() is None
+    def tell(number: signal.Signals) -> None:
+        limited.process.send_signal(number)
+        until(number.name, (limited.file.parent.parent / number.name).exists)
+
+    with client:
+        ask("before")
+        recorded(limited)
+        tell(signal.SIGUSR1)
+        ask("while it is full")
+        assert "cannot be written (File too large)" in until("told", problem)
+        assert len(recorded(limited)) == 1
+        assert sorted(one.name for one in limited.file.parent.iterdir()) == [".cassette.yaml.lock", "cassette.yaml"]
+        tell(signal.SIGUSR2)
+        ask("after")
+        texts = [one.request.json_["messages"][0]["content"] for one in recorded(limited, 3)]
+        assert texts == ["before", "while it is full", "after"]
+        assert problem() is None
 
 
 def test_a_file_that_another_recorder_holds_is_refused(recorder: Recorder, provider: Provider) -> None:
