@@ -122,6 +122,8 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, drain
     upgrade sends before, `patience` seconds."""
     import uvicorn
 
+    from proxy.gateway.writes import GatheringProtocol
+
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -134,6 +136,7 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, drain
 
     config = uvicorn.Config(
         app,
+        http=GatheringProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,  # replies.py has its own, without queries
