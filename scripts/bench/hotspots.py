@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ending import in_order
 from gateway import a_stack
 from load import LoadError, post
 from rounds import WARM_UP_SECONDS, serving
@@ -71,4 +72,4 @@ def show(counts: dict[str, int], per_second: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from ending import in_order
 from gateway import Stack, a_stack
 from rounds import cpu_seconds
 
@@ -116,4 +117,4 @@ def requests_of(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))
