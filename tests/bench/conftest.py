@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,11 +18,16 @@ BENCH = project_root() / "scripts" / "bench"
 sys.path.append(str(BENCH))
 
 
-def run(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def environment(**more: str) -> dict[str, str]:
+    """For a program that imports from the benchmarks."""
+    return {**bare_environment(), "PYTHONPATH": f"{BENCH}{os.pathsep}{project_root()}", **more}
+
+
+def run(program: str | Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A benchmark by its command line, with `folder` for what it writes; it has to leave nothing behind."""
     done = subprocess.run(
-        [sys.executable, str(BENCH / name), *arguments],
-        cwd=project_root(), env={**bare_environment(), "TMPDIR": str(folder)}, capture_output=True, text=True,
+        [sys.executable, str(BENCH / program), *arguments],
+        cwd=project_root(), env=environment(TMPDIR=str(folder)), capture_output=True, text=True,
         timeout=START_SECONDS, check=False,
     )  # fmt: skip
     assert not list(folder.iterdir())

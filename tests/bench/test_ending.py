@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,8 +14,8 @@ import pytest
 
 from proxy.catalog import project_root
 from proxy.stack.state import StateDir
-from tests.bench.conftest import BENCH
-from tests.conftest import START_SECONDS, bare_environment, free_port, until
+from tests.bench.conftest import BENCH, environment
+from tests.conftest import START_SECONDS, free_port, until
 
 SERVER = """
 import signal, sys, time
@@ -63,13 +62,12 @@ def begin(tmp_path: Path) -> Iterator[Callable[[str], Begun]]:
     """Starts a small benchmark in `tmp_path`; itself and its server, which answers and ends when it may."""
     (tmp_path / "server.py").write_text(SERVER, encoding="utf-8")
     (tmp_path / "benchmark.py").write_text(BENCHMARK, encoding="utf-8")
-    environment = {**bare_environment(), "PYTHONPATH": f"{BENCH}{os.pathsep}{project_root()}"}
     begun: list[Begun] = []
 
     def start(how: str) -> Begun:
         process = subprocess.Popen(
             [sys.executable, "benchmark.py", str(free_port()), how],
-            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout is not None
         begun.append((process, psutil.Process(int(process.stdout.readline()))))
@@ -137,7 +135,7 @@ def launcher_of(benchmark: subprocess.Popen[str]) -> psutil.Process | None:
 def test_a_stack_that_is_not_up_yet_goes(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, str(BENCH / "scrape.py")],
-        cwd=project_root(), env={**bare_environment(), "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True,
+        cwd=project_root(), env=environment(TMPDIR=str(tmp_path)), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     launcher: psutil.Process | None = None
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,8 +17,7 @@ from hotspots import show
 from sampled import PARTS, part_of
 
 from proxy.catalog import project_root
-from tests.bench.conftest import BENCH, run
-from tests.conftest import bare_environment
+from tests.bench.conftest import environment, run
 
 SITE = Path(httpx.__file__).parents[1]
 LIBRARY = json.__file__
@@ -83,12 +81,12 @@ def test_every_part_is_there() -> None:
 
 
 def test_who_lets_others_in_is_not_seen_more_for_it() -> None:
-    environment = {**bare_environment(), "PYTHONPATH": f"{BENCH}{os.pathsep}{project_root()}"}
     command = [sys.executable, "-c", WORKING]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
-    assert counts["LiteLLM: router"] > 3 * counts.get("HTTP to the provider", 0)
+    # It computes nearly all of the time. Of looks that wait until they are let in, hardly one would see that.
+    assert counts.get("LiteLLM: router", 0) > sum(counts.values()) / 3
 
 
 def test_shares_are_of_what_is_not_waiting(capsys: pytest.CaptureFixture[str]) -> None:
