@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ending import in_order
 from landmarks import install
 from load import NUMBER, LoadError
 from rounds import Server, measure, options, plain, serving, show
@@ -121,4 +122,4 @@ def a_bare_server(folder: Path, like: str) -> Iterator[tuple[str, int]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))

@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -29,10 +28,11 @@ from typing import Any
 import httpx
 import psutil
 from chart import Bar, chart
+from ending import in_order
 from landmarks import bare_proxy, portkey
 from load import LoadError
 from pair import measure_pair
-from rounds import Server, family, measure, options, plain, serving, show, speed_ratios
+from rounds import Server, an_up, family, measure, options, plain, serving, show, speed_ratios
 from starts import BODY, time_starts, time_ups
 
 from proxy import secrets
@@ -87,17 +87,8 @@ def a_stack(folder: Path) -> Iterator[Stack]:
     config = folder / "proxy.yaml"
     text = (project_root() / "config" / "proxy.yaml").read_text(encoding="utf-8")
     config.write_text(re.sub(r"(requests_per_minute:) *\d+", rf"\1 {NO_LIMIT}", text), encoding="utf-8")
-    command = [sys.executable, "-m", "proxy.cli"]
-    where = ["--state", str(folder / "state")]
     env_file = folder / ".env"
-    up = ["up", *where, "--detach", "--no-smoke", "--mode", "double", "--port", str(free_port())]
-    done = subprocess.run(
-        [*command, *up, "--config", str(config), "--env-file", str(env_file)],
-        cwd=project_root(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    try:
-        if done.returncode:
-            raise RuntimeError(f"the stack did not come up:\n{done.stdout}{done.stderr}")
+    with an_up(folder / "state", "--no-smoke", "--config", str(config), "--env-file", str(env_file)):
         run = json.loads((folder / "state" / "run.json").read_text(encoding="utf-8"))
         master = {"Authorization": f"Bearer {secrets.read_env_file(env_file)[secrets.MASTER_KEY]}"}
         with httpx.Client(base_url=run["url"], headers=master, timeout=30, trust_env=False) as client:
@@ -106,8 +97,6 @@ def a_stack(folder: Path) -> Iterator[Stack]:
         pid = run["services"]["gateway"]["pid"]
         state = StateDir(folder / "state")
         yield Stack(run["url"], pid, psutil.Process(pid).environ(), key, run["simulator_url"], state)
-    finally:
-        subprocess.run([*command, "down", *where], cwd=project_root(), capture_output=True, check=False)
 
 
 @contextmanager
@@ -172,4 +161,4 @@ def show_memory(when: str, of: Mapping[str, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))

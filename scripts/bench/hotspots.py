@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ending import in_order
 from gateway import a_stack
 from load import LoadError, post
 from rounds import WARM_UP_SECONDS, serving
@@ -63,12 +64,11 @@ def told(process: subprocess.Popen[bytes], samples: Path) -> dict[str, int]:
 
 
 def show(counts: dict[str, int], per_second: float) -> None:
-    counts.pop("idle", None)
-    whole = sum(counts.values())
+    busy = {part: number for part, number in counts.items() if part != "idle"}
     print(f"{per_second:.0f} requests/s; share of the event loop's time, waiting left out")
-    for part, number in sorted(counts.items(), key=lambda one: -one[1]):
-        print(f"  {part:<32}{number / whole:>6.1%}")
+    for part, number in sorted(busy.items(), key=lambda one: -one[1]):
+        print(f"  {part:<32}{number / sum(busy.values()):>6.1%}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ending import in_order
 from gateway import BODY, Stack, a_stack, family
 from load import LoadError
 from rounds import Server, cpu_ratios, measure, options, serving, speed_ratios, spread
@@ -83,4 +84,4 @@ def a_gateway(stack: Stack, folder: Path, speed: dict[str, Any]) -> Iterator[Ser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))

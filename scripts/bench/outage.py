@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ending import in_order
 
 CHAINS = {"gpt-4o": ["gpt-4o-mini"], "gpt-5-mini": ["gpt-4o", "claude-opus-4.1", "gemini-2.5-pro"]}
 """Dead models, and who is asked for them: all but the last are dead too."""
@@ -111,4 +112,4 @@ def show(model: str, chain: list[str], one: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ending import started
 from load import Round, post
 from rounds import WARM_UP_SECONDS, Server, cpu_seconds, family, serving, spread, wait_for_rest
 
@@ -91,8 +92,7 @@ def two_gateways(environment: Mapping[str, str], server: str, folder: Path) -> I
 @contextmanager
 def listening(command: list[str], port: int) -> Iterator[None]:
     """Runs a server that does not speak HTTP; begins when it takes connections."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
+    with started(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
@@ -100,6 +100,3 @@ def listening(command: list[str], port: int) -> Iterator[None]:
         else:
             raise RuntimeError(f"{command[0]} ended with {process.returncode}")
         yield
-    finally:
-        process.terminate()
-        process.wait(30)

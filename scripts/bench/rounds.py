@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import subprocess
 import sys
@@ -15,7 +16,11 @@ from typing import Any
 
 import httpx
 import psutil
+from ending import started
 from load import Round, post
+
+from proxy.catalog import project_root
+from proxy.stack.ports import free_port
 
 START_SECONDS = 180
 WARM_UP_SECONDS = 3
@@ -58,21 +63,37 @@ def serving(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a server for as long as it is asked; begins when the address `ready` answers, with anything below 500."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process: subprocess.Popen[bytes] = subprocess.Popen(command, **{**quiet, **spawn})
-    try:
+    with started(command, **{**quiet, **spawn}) as process:
         deadline = time.monotonic() + START_SECONDS
         while not answers(ready, method, headers):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{' '.join(command)} does not answer")
             time.sleep(0.02)
         yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+
+
+@contextmanager
+def an_up(state: Path, *arguments: str) -> Iterator[None]:
+    """A stack of `litellm-local up`, in double mode, for as long as it is asked. Raises RuntimeError.
+
+    Its commands have sessions of their own, so that Ctrl-C does not reach them beside the benchmark.
+    """
+    command, where = [sys.executable, "-m", "proxy.cli"], ["--state", str(state)]
+    there: dict[str, Any] = {"cwd": project_root(), "start_new_session": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}  # of one alone, `communicate` may miss a signal
+
+    def down(process: subprocess.Popen[str]) -> None:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # then it stops what it has begun; by itself it would leave that
+            process.communicate()
+        subprocess.run([*command, "down", *where], capture_output=True, check=False, **there)
+
+    up = ["up", *where, "--detach", "--mode", "double", "--port", str(free_port()), *arguments]
+    with started([*command, *up], down, text=True, **pipes, **there) as process:
+        said = "".join(process.communicate())
+        if process.returncode:
+            raise RuntimeError(f"the stack did not come up:\n{said}")
+        yield
 
 
 def answers(url: str, method: str, headers: Mapping[str, str] | None = None) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from ending import in_order
 from gateway import Stack, a_stack
 from rounds import cpu_seconds
 
@@ -50,10 +51,20 @@ def main() -> int:
     except RuntimeError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    show(before, after, given.requests)
+    return 0 if keeps_its_size(before, after) else 1
+
+
+def show(before: Scrape, after: Scrape, number: int) -> None:
     print(f"{'':<28}{'bytes':>9}{'samples':>9}{'ms':>8}{'CPU ms':>8}")
-    for name, one in (("before", before), (f"after {given.requests} made-up keys", after)):
+    for name, one in (("before", before), (f"after {number} made-up keys", after)):
         print(f"{name:<28}{one.size:>9}{one.samples:>9}{one.took:>8.1f}{one.cpu:>8.1f}")
-    return 0 if after.size <= before.size * (1 + DIGITS) else 1
+    if not keeps_its_size(before, after):
+        print(f"grew by {after.size / before.size - 1:.1%}")
+
+
+def keeps_its_size(before: Scrape, after: Scrape) -> bool:
+    return after.size <= before.size * (1 + DIGITS)
 
 
 async def measure(stack: Stack, number: int) -> tuple[Scrape, Scrape]:
@@ -116,4 +127,4 @@ def requests_of(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))

@@ -29,6 +29,7 @@ from typing import Any
 import httpx
 import psutil
 import psycopg
+from ending import in_order
 from gateway import Stack, a_stack
 
 from proxy.catalog import load_catalog
@@ -260,4 +261,4 @@ def show(figures: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_order(main))

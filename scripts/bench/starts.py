@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
-from rounds import START_SECONDS
+from ending import started
+from rounds import START_SECONDS, an_up
 
-from proxy.catalog import project_root
 from proxy.stack.ports import free_port
 
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "What follows from the first?"}]}
@@ -33,22 +33,12 @@ def time_starts(environment: Mapping[str, str], key: str, number: int) -> dict[s
 
 def time_ups(folder: Path, environment: Mapping[str, str], key: str, number: int) -> dict[str, list[float]]:
     """Seconds of a whole `up`, smoke checks passed, on data that is there; beside LiteLLM's own to its first reply."""
-    command = [sys.executable, "-m", "proxy.cli"]
-    where = ["--state", str(folder / "up")]
-    up = [*command, "up", *where, "--detach", "--mode", "double", "--env-file", str(folder / "up.env")]
     taken: dict[str, list[float]] = {"up, proven": [], "LiteLLM's own": []}
     for round_ in range(number + 1):  # the first makes the data and is not counted
         print(f"\rup {round_} of {number} ", end="", file=sys.stderr, flush=True)
-        try:
-            began = time.monotonic()
-            done = subprocess.run(
-                [*up, "--port", str(free_port())], cwd=project_root(), capture_output=True, text=True, check=False
-            )
+        began = time.monotonic()
+        with an_up(folder / "up", "--env-file", str(folder / "up.env")):
             seconds = time.monotonic() - began
-        finally:
-            subprocess.run([*command, "down", *where], cwd=project_root(), capture_output=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"up did not pass:\n{done.stdout}{done.stderr}")
         if round_:
             taken["up, proven"].append(seconds)
             taken["LiteLLM's own"].append(theirs(environment, key))
@@ -71,16 +61,12 @@ def tell(heading: str, taken: Mapping[str, Sequence[float]]) -> None:
 def start_seconds(command: Sequence[str], port: str, environment: Mapping[str, str], key: str) -> float:
     quiet = subprocess.DEVNULL
     began = time.monotonic()
-    process = subprocess.Popen(command, env=dict(environment), stdout=quiet, stderr=quiet)
-    try:
+    with started(command, env=dict(environment), stdout=quiet, stderr=quiet) as process:
         while not replies(f"http://127.0.0.1:{port}", key):
             if process.poll() is not None or time.monotonic() - began > START_SECONDS:
                 raise RuntimeError(f"{command[0]} does not answer")
             time.sleep(0.02)
         return time.monotonic() - began
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def replies(url: str, key: str) -> bool:

@@ -1,0 +1,45 @@
+"""The benchmarks are programs, not a package: their folder is put where their tests can import from it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from proxy.catalog import project_root
+from proxy.stack.state import MARKER
+from tests.conftest import START_SECONDS, bare_environment
+
+BENCH = project_root() / "scripts" / "bench"
+sys.path.append(str(BENCH))
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For a program that imports from the benchmarks."""
+    return {**bare_environment(), "PYTHONPATH": f"{BENCH}{os.pathsep}{project_root()}", **more}
+
+
+def run(program: str | Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A benchmark by its command line, with `folder` for what it writes; it has to leave nothing behind."""
+    done = subprocess.run(
+        [sys.executable, str(BENCH / program), *arguments],
+        cwd=project_root(), env=environment(TMPDIR=str(folder)), capture_output=True, text=True,
+        timeout=START_SECONDS, check=False,
+    )  # fmt: skip
+    assert not list(folder.iterdir())
+    assert not left_in(folder)
+    return done
+
+
+def left_in(folder: Path) -> list[str]:
+    """Processes of a stack with its state there that still run."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARKER, "").startswith(str(folder)):
+                found.append(str(process))
+    return found

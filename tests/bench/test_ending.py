@@ -1,0 +1,156 @@
+"""A benchmark that is told to end stops what it has started, says so in one line, and ends with the signal's code."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from proxy.catalog import project_root
+from proxy.stack.state import StateDir
+from tests.bench.conftest import BENCH, environment
+from tests.conftest import START_SECONDS, free_port, until
+
+SERVER = """
+import signal, sys, time
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+
+def stop(*_):
+    Path("asked").touch()
+    while not Path("may end").exists():
+        time.sleep(0.1)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, stop)
+HTTPServer(("127.0.0.1", int(sys.argv[1])), SimpleHTTPRequestHandler).serve_forever()
+"""
+
+BENCHMARK = """
+import asyncio, sys
+from ending import in_order
+from rounds import serving
+
+async def busy():
+    async def one():
+        while True:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(one() for _ in range(20)))
+
+def main():
+    with serving([sys.executable, "server.py", sys.argv[1]], f"http://127.0.0.1:{sys.argv[1]}/") as process:
+        print(process.pid, flush=True)
+        {"wait": process.wait, "busy": lambda: asyncio.run(busy()), "end": int}[sys.argv[2]]()
+    return 0
+
+sys.exit(in_order(main))
+"""
+
+STOPPING = "\n\033[Kbench: {}, stopping\n"  # in the place of a progress line; in text \r is \n
+Begun = tuple[subprocess.Popen[str], psutil.Process]
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[[str], Begun]]:
+    """Starts a small benchmark in `tmp_path`; itself and its server, which answers and ends when it may."""
+    (tmp_path / "server.py").write_text(SERVER, encoding="utf-8")
+    (tmp_path / "benchmark.py").write_text(BENCHMARK, encoding="utf-8")
+    begun: list[Begun] = []
+
+    def start(how: str) -> Begun:
+        process = subprocess.Popen(
+            [sys.executable, "benchmark.py", str(free_port()), how],
+            cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        begun.append((process, psutil.Process(int(process.stdout.readline()))))
+        return begun[-1]
+
+    yield start
+    for process, server in begun:
+        for one in (process, server):
+            if one.is_running() if isinstance(one, psutil.Process) else one.poll() is None:
+                one.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("how", ["wait", "busy"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_stops_the_server(
+    begin: Callable[[str], Begun], tmp_path: Path, number: signal.Signals, how: str
+) -> None:
+    (tmp_path / "may end").touch()
+    process, server = begin(how)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert not server.is_running()
+    assert process.returncode == 128 + number
+    assert said == STOPPING.format(number.name)
+
+
+@pytest.mark.parametrize("how", ["wait", "end"], ids=["after a signal", "by itself"])
+def test_no_signal_cuts_the_cleaning_up_short(begin: Callable[[str], Begun], tmp_path: Path, how: str) -> None:
+    process, server = begin(how)
+    if how == "wait":
+        process.send_signal(signal.SIGTERM)
+    until("the server is asked to end", (tmp_path / "asked").exists)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+    (tmp_path / "may end").touch()
+    process.communicate(timeout=60)
+    assert not server.is_running()
+    assert process.returncode == 128 + (signal.SIGTERM if how == "wait" else signal.SIGINT)
+
+
+def test_what_nohup_has_ignored_stays_ignored(begin: Callable[[str], Begun], tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process, server = begin("wait")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    (tmp_path / "may end").touch()
+    server.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
+
+
+def launcher_of(benchmark: subprocess.Popen[str]) -> psutil.Process | None:
+    """The launcher of its stack, as soon as the `up` that has started it only waits."""
+    with suppress(psutil.Error):
+        for up in psutil.Process(benchmark.pid).children():
+            for one in up.children():
+                if "--detach" not in one.cmdline() and up.status() == psutil.STATUS_SLEEPING:
+                    return one
+    return None
+
+
+def test_a_stack_that_is_not_up_yet_goes(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(BENCH / "scrape.py")],
+        cwd=project_root(), env=environment(TMPDIR=str(tmp_path)), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    launcher: psutil.Process | None = None
+    try:
+        launcher = until("the launcher", lambda: launcher_of(process))
+        state = StateDir(next(tmp_path.glob("*/state")))
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=START_SECONDS)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert said == STOPPING.format("SIGTERM")
+        assert not launcher.is_running()
+        assert not state.leftovers()
+        assert not list(tmp_path.iterdir())
+    finally:
+        process.kill()
+        process.wait()
+        if launcher and launcher.is_running():
+            launcher.terminate()
+            launcher.wait(START_SECONDS)
