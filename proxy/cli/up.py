@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from proxy.stack.embedded import EmbeddedStack, UpOptions
 
 SMOKE_FAILED = 1
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -246,7 +247,7 @@ def _stop_on_signals(stacks: Sequence[EmbeddedStack]) -> asyncio.Event:
                 stack.kill()
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     return stop
 
@@ -292,10 +293,14 @@ def _wait_ready(state: StateDir, alive: Callable[[], bool]) -> Run | None:
 
 
 def _detach(state: StateDir, as_json: bool) -> None:
-    """Starts the same command in a session of its own, shows its progress, returns when it is ready."""
+    """Starts the same command in a session of its own, shows its progress, returns when it is ready.
+
+    A signal before that stops it, and ends this command with the signal's exit code.
+    """
     state.prepare()
     arguments = [word for word in sys.argv[1:] if word not in ("--detach", "-d", "--json")]
     path = state.log("launcher")
+    came = _signals_that_come()
     with state.open_log("launcher") as log:
         shown = path.stat().st_size
         child = subprocess.Popen(
@@ -306,17 +311,18 @@ def _detach(state: StateDir, as_json: bool) -> None:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
-    try:
-        while child.poll() is None:
+    while child.poll() is None and not came:
+        with contextlib.suppress(OSError):  # of a terminal that is gone: its SIGHUP comes next
             shown = _show_more(path, shown, as_json)
-            run = state.read_run()
-            if run and run.ready and run.launcher_pid == child.pid:
-                break
-            time.sleep(0.1)
-    except KeyboardInterrupt:
-        child.terminate()
-        child.wait()
-        raise
+        run = state.read_run()
+        if run and run.ready and run.launcher_pid == child.pid:
+            break
+        time.sleep(0.1)
+    if came:
+        _stop(child, came)
+        with contextlib.suppress(OSError):
+            click.echo("Stopped.", err=True)
+        raise click.exceptions.Exit(128 + came[0])
     _show_more(path, shown, as_json)
     if child.poll() is not None:
         if as_json:
@@ -327,6 +333,26 @@ def _detach(state: StateDir, as_json: bool) -> None:
         announce(run, state, 0, as_json=True)
     if run.proven is False:
         raise click.exceptions.Exit(SMOKE_FAILED)
+
+
+def _signals_that_come() -> list[int]:
+    """Those that have come, to be looked at: one that raised could leave a process behind that is just being started.
+    What is ignored, as SIGHUP under nohup, stays so."""
+    came: list[int] = []
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: came.append(number))
+    return came
+
+
+def _stop(launcher: subprocess.Popen[bytes], came: Sequence[int]) -> None:
+    """Until it has ended; signals that still come go on to it, as it kills its services at a second one."""
+    told = 0
+    while launcher.poll() is None:
+        if told < len(came):
+            told = len(came)
+            launcher.terminate()
+        time.sleep(0.1)
 
 
 def _show_more(path: Path, offset: int, as_json: bool) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 from ending import in_order
 from landmarks import install
-from load import NUMBER, LoadError
+from load import NUMBER, need_wrk
 from rounds import Server, measure, options, plain, serving, show
 
 from proxy.database.engine import node_binary
@@ -40,23 +40,20 @@ def main() -> int:
     parser = options("The simulator beside aimock and a server of fixed bytes.", rounds=5, seconds=4)
     parser.add_argument("--connections", type=int, default=16)
     given = parser.parse_args()
-    try:
-        with ExitStack() as running:
-            servers = start_all(running)
-            measured = {
-                f"{how}, {which}": measure(
-                    servers,
-                    {**BODY, **asked(text), "stream": streams},
-                    rounds=given.rounds,
-                    seconds=given.seconds,
-                    at=given.connections,
-                )
-                for how, streams in (("in one piece", False), ("streaming", True))
-                for which, text in (("the same request", QUESTION), ("each with a text of its own", OTHER))
-            }
-    except (LoadError, RuntimeError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    need_wrk()
+    with ExitStack() as running:
+        servers = start_all(running)
+        measured = {
+            f"{how}, {which}": measure(
+                servers,
+                {**BODY, **asked(text), "stream": streams},
+                rounds=given.rounds,
+                seconds=given.seconds,
+                at=given.connections,
+            )
+            for how, streams in (("in one piece", False), ("streaming", True))
+            for which, text in (("the same request", QUESTION), ("each with a text of its own", OTHER))
+        }
     for kind, rounds in measured.items():
         show(kind, rounds)
     if given.json:

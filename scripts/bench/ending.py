@@ -1,4 +1,5 @@
-"""How a benchmark ends: by a signal as by itself, with all that it has started stopped. Used by every one here."""
+"""How a benchmark ends: by a signal as by itself, with all that it has started stopped, and what goes wrong told in
+one line. Used by every one here."""
 
 from __future__ import annotations
 
@@ -11,12 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+import httpx
+from load import LoadError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 60
 
 
 def in_order(main: Callable[[], int]) -> int:
-    """What `main` returns. The first signal ends it by SystemExit, so that every `finally` runs; others do nothing."""
+    """What `main` returns; 1 where it raised what its user can mend, which is told.
+
+    The first signal ends it by SystemExit, so that every `finally` runs; others do nothing.
+    """
 
     def end(number: int, _frame: object) -> None:
         for one in SIGNALS:
@@ -32,7 +39,15 @@ def in_order(main: Callable[[], int]) -> int:
     for one in SIGNALS:
         if signal.getsignal(one) != signal.SIG_IGN:  # as under nohup
             signal.signal(one, end)
-    return main()
+    try:
+        return main()
+    except (LoadError, RuntimeError) as error:
+        said = str(error)
+    except httpx.HTTPError as error:
+        what = str(error).partition("\n")[0] or type(error).__name__  # of a status, where to read about it comes next
+        said = f"{error.request.url}: {what}"
+    print(f"bench: {said}", file=sys.stderr)
+    return 1
 
 
 @contextmanager

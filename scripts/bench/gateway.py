@@ -30,7 +30,7 @@ import psutil
 from chart import Bar, chart
 from ending import in_order
 from landmarks import bare_proxy, portkey
-from load import LoadError
+from load import need_wrk
 from pair import measure_pair
 from rounds import Server, an_up, family, measure, options, plain, serving, show, speed_ratios
 from starts import BODY, time_starts, time_ups
@@ -52,12 +52,9 @@ def main() -> int:
     parser.add_argument("--ups", type=int, default=3, help="how often to time a warm `up`; 0: not at all")
     parser.add_argument("--chart", type=Path, help="also draw the ratios there, as SVG")
     given = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
-            tables, bars = run(stack, given, Path(folder))
-    except (LoadError, RuntimeError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    need_wrk()
+    with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
+        tables, bars = run(stack, given, Path(folder))
     if given.json:
         given.json.write_text(json.dumps(tables, indent=1))
     if given.chart:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ending import in_order
 from gateway import a_stack
-from load import LoadError, post
+from load import need_wrk, post
 from rounds import WARM_UP_SECONDS, serving
 from starts import BODY
 
@@ -33,20 +33,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--stream", action="store_true")
     given = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
-            samples, port = Path(folder, "samples.json"), free_port()
-            url, environment = f"http://127.0.0.1:{port}", {**stack.environment, "LITELLM_LOCAL_PORT": str(port)}
-            command = [sys.executable, str(HERE / "sampled.py"), str(samples)]
-            headers, body = {"Authorization": f"Bearer {stack.key}"}, {**BODY, "stream": given.stream}
-            with serving(command, f"{url}/health/readiness", env=environment) as process:
-                for seconds in (WARM_UP_SECONDS, given.seconds):
-                    told(process, samples)  # what was before is not looked at
-                    found = post(f"{url}/v1/chat/completions", body, headers, connections=CONNECTIONS, seconds=seconds)
-                counts = told(process, samples)
-    except (LoadError, RuntimeError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    need_wrk()
+    with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
+        samples, port = Path(folder, "samples.json"), free_port()
+        url, environment = f"http://127.0.0.1:{port}", {**stack.environment, "LITELLM_LOCAL_PORT": str(port)}
+        command = [sys.executable, str(HERE / "sampled.py"), str(samples)]
+        headers, body = {"Authorization": f"Bearer {stack.key}"}, {**BODY, "stream": given.stream}
+        with serving(command, f"{url}/health/readiness", env=environment) as process:
+            for seconds in (WARM_UP_SECONDS, given.seconds):
+                told(process, samples)  # what was before is not looked at
+                found = post(f"{url}/v1/chat/completions", body, headers, connections=CONNECTIONS, seconds=seconds)
+            counts = told(process, samples)
     show(counts, found.per_second)
     return 0
 

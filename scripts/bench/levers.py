@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from ending import in_order
 from gateway import BODY, Stack, a_stack, family
-from load import LoadError
+from load import need_wrk
 from rounds import Server, cpu_ratios, measure, options, serving, speed_ratios, spread
 
 from proxy.catalog import project_root
@@ -37,12 +37,9 @@ def main() -> int:
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("lever", nargs="*", help=f"all where none is named: {', '.join(LEVERS)}")
     given = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
-            found = run(stack, Path(folder), given)
-    except (LoadError, RuntimeError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    need_wrk()
+    with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
+        found = run(stack, Path(folder), given)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1))
     return 0

@@ -48,13 +48,18 @@ class Round:
     p99: float
 
 
+def need_wrk() -> None:
+    """Raises LoadError where it is missing: to be told before anything is started."""
+    if shutil.which("wrk") is None:
+        raise LoadError("wrk, the load client, is not on PATH: apt install wrk, or brew install wrk")
+
+
 def post(url: str, body: object, headers: Mapping[str, str], *, connections: int, seconds: int) -> Round:
     """Posts `body` as JSON as fast as answers come; for the first NUMBER in it, a number is counted up.
 
     Raises LoadError; any answer but 2xx is an error.
     """
-    if shutil.which("wrk") is None:
-        raise LoadError("wrk, the load client, is not on PATH: apt install wrk, or brew install wrk")
+    need_wrk()
     sent = {"content-type": "application/json", **headers}
     table = "{" + ", ".join(f"[{_lua(name)}] = {_lua(value)}" for name, value in sent.items()) + "}"
     with tempfile.TemporaryDirectory() as folder:

@@ -38,8 +38,7 @@ def main() -> int:
     try:
         url, key = os.environ["LITELLM_PROXY_URL"], os.environ["LITELLM_MASTER_KEY"]
     except KeyError as missing:
-        print(f'bench: {missing} is not set; eval "$(litellm-local env)"', file=sys.stderr)
-        return 1
+        raise RuntimeError(f'{missing} is not set; eval "$(litellm-local env)"') from None
     found = {}
     for model, chain in CHAINS.items():
         headers = {"Authorization": f"Bearer {key}", "x-double-scope": f"bench-{uuid.uuid4().hex}"}
@@ -71,7 +70,7 @@ def measure(client: httpx.Client, model: str, chain: list[str], requests: int, r
     while asked(client, [model]) == 0 or asked(client, dead) == before + upstream:
         seconds_of(client, model)
         if time.monotonic() - began > PATIENCE:
-            raise SystemExit(f"bench: {model} is not asked again")
+            raise RuntimeError(f"{model} is not asked again")
         time.sleep(0.1)
     return {
         "first_seconds": first,

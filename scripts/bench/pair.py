@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,7 +19,7 @@ from typing import Any
 import yaml
 from ending import started
 from load import Round, post
-from rounds import WARM_UP_SECONDS, Server, cpu_seconds, family, serving, spread, wait_for_rest
+from rounds import WARM_UP_SECONDS, Server, cpu_seconds, family, serving, spread, wait_for, wait_for_rest
 
 from proxy.secrets import VALKEY_PASSWORD
 from proxy.stack.ports import free_port
@@ -93,10 +92,11 @@ def two_gateways(environment: Mapping[str, str], server: str, folder: Path) -> I
 def listening(command: list[str], port: int) -> Iterator[None]:
     """Runs a server that does not speak HTTP; begins when it takes connections."""
     with started(command, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.02)
-        else:
-            raise RuntimeError(f"{command[0]} ended with {process.returncode}")
+        wait_for(process, lambda: takes_connections(port))
         yield
+
+
+def takes_connections(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import statistics
 import subprocess
 import sys
@@ -64,12 +63,19 @@ def serving(
     """Runs a server for as long as it is asked; begins when the address `ready` answers, with anything below 500."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with started(command, **{**quiet, **spawn}) as process:
-        deadline = time.monotonic() + START_SECONDS
-        while not answers(ready, method, headers):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{' '.join(command)} does not answer")
-            time.sleep(0.02)
+        wait_for(process, lambda: answers(ready, method, headers))
         yield process
+
+
+def wait_for(process: subprocess.Popen[Any], is_ready: Callable[[], bool]) -> None:
+    """Until it is ready. Raises RuntimeError where it ends, or is not within START_SECONDS."""
+    deadline = time.monotonic() + START_SECONDS
+    while not is_ready():
+        if process.poll() is not None:
+            raise RuntimeError(f"{' '.join(process.args)} ended with {process.returncode}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{' '.join(process.args)} does not answer")
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -84,7 +90,7 @@ def an_up(state: Path, *arguments: str) -> Iterator[None]:
 
     def down(process: subprocess.Popen[str]) -> None:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)  # then it stops what it has begun; by itself it would leave that
+            process.terminate()  # it stops what it has begun
             process.communicate()
         subprocess.run([*command, "down", *where], capture_output=True, check=False, **there)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 from ending import started
-from rounds import START_SECONDS, an_up
+from rounds import an_up, wait_for
 
 from proxy.stack.ports import free_port
 
@@ -62,10 +62,7 @@ def start_seconds(command: Sequence[str], port: str, environment: Mapping[str, s
     quiet = subprocess.DEVNULL
     began = time.monotonic()
     with started(command, env=dict(environment), stdout=quiet, stderr=quiet) as process:
-        while not replies(f"http://127.0.0.1:{port}", key):
-            if process.poll() is not None or time.monotonic() - began > START_SECONDS:
-                raise RuntimeError(f"{command[0]} does not answer")
-            time.sleep(0.02)
+        wait_for(process, lambda: replies(f"http://127.0.0.1:{port}", key))
         return time.monotonic() - began
 
 

@@ -23,11 +23,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**bare_environment(), "PYTHONPATH": f"{BENCH}{os.pathsep}{project_root()}", **more}
 
 
-def run(program: str | Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A benchmark by its command line, with `folder` for what it writes; it has to leave nothing behind."""
+def run(program: str | Path, *arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """A benchmark by its command line, with `folder` for what it writes, and `more` in its environment; it has to
+    leave nothing behind."""
     done = subprocess.run(
         [sys.executable, str(BENCH / program), *arguments],
-        cwd=project_root(), env=environment(TMPDIR=str(folder)), capture_output=True, text=True,
+        cwd=project_root(), env=environment(TMPDIR=str(folder), **more), capture_output=True, text=True,
         timeout=START_SECONDS, check=False,
     )  # fmt: skip
     assert not list(folder.iterdir())

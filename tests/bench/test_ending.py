@@ -1,4 +1,5 @@
-"""A benchmark that is told to end stops what it has started, says so in one line, and ends with the signal's code."""
+"""A benchmark that is told to end stops what it has started, says so in one line, and ends with the signal's code; one
+that cannot go on says why in one line."""
 
 from __future__ import annotations
 
@@ -8,13 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
+import double
+import gateway
+import hotspots
+import levers
 import psutil
 import pytest
+from load import LoadError
 
 from proxy.catalog import project_root
 from proxy.stack.state import StateDir
-from tests.bench.conftest import BENCH, environment
+from tests.bench.conftest import BENCH, environment, run
 from tests.conftest import START_SECONDS, free_port, until
 
 SERVER = """
@@ -120,6 +127,65 @@ def test_what_nohup_has_ignored_stays_ignored(begin: Callable[[str], Begun], tmp
     server.terminate()
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
+
+
+FAILING = """
+import sys
+import httpx
+from ending import in_order
+from load import LoadError
+
+def main():
+    request = httpx.Request("GET", "http://gateway.example/metrics")
+    raise {}
+
+sys.exit(in_order(main))
+"""
+TOLD = {
+    'RuntimeError("the stack did not come up")': "the stack did not come up",
+    'LoadError("3 of 9 requests failed")': "3 of 9 requests failed",
+    'httpx.ReadTimeout("", request=request)': "http://gateway.example/metrics: ReadTimeout",
+    "httpx.Response(500, request=request).raise_for_status()": "http://gateway.example/metrics: "
+    "Server error '500 Internal Server Error' for url 'http://gateway.example/metrics'",
+}
+
+
+def failing(with_: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", FAILING.format(with_)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("raised", TOLD)
+def test_what_its_user_can_mend_is_told_in_one_line(raised: str) -> None:
+    done = failing(raised)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"bench: {TOLD[raised]}\n")
+
+
+def test_a_defect_is_shown_whole() -> None:
+    done = failing('KeyError("services")')
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+
+
+def test_a_gateway_out_of_reach_is_told(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = run("outage.py", folder=tmp_path, LITELLM_PROXY_URL=url, LITELLM_MASTER_KEY="any")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"bench: {url}/v1/chat/completions: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "begins"), [(double, "start_all"), (gateway, "a_stack"), (hotspots, "a_stack"), (levers, "a_stack")]
+)
+def test_without_wrk_nothing_is_started(
+    program: ModuleType, begins: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    monkeypatch.setattr(program, begins, None)
+    with pytest.raises(LoadError, match="apt install wrk"):
+        program.main()
 
 
 def launcher_of(benchmark: subprocess.Popen[str]) -> psutil.Process | None:

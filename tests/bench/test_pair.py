@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import rounds
 import yaml
 from pair import NONE, listening, measure_pair
 from rounds import Server
@@ -93,3 +94,14 @@ def test_a_server_that_ends_is_told() -> None:
         listening([sys.executable, "-c", "raise SystemExit(3)"], free_port()),
     ):
         pass
+
+
+def test_a_server_that_never_listens_is_told_and_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "START_SECONDS", 0.3)
+    port = str(free_port())
+    with (
+        pytest.raises(RuntimeError, match="does not answer"),
+        listening([sys.executable, "-c", "import time; time.sleep(600)", port], int(port)),
+    ):
+        pass
+    assert not [one for one in psutil.Process().children() if port in one.cmdline()]

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -205,9 +206,109 @@ def test_ctrl_c_before_the_first_step_leaves_nothing_behind(tmp_path: Path) -> N
     check_interrupted(stack, start_up(stack, [sys.executable, "-c", INTERRUPTED_BEFORE_THE_FIRST_STEP]))
 
 
-def start_up(stack: Stack, command: list[str]) -> subprocess.Popen[str]:
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_to_an_up_that_waits_for_its_launcher_stops_both(tmp_path: Path, number: signal.Signals) -> None:
+    stack = Stack(tmp_path, free_port())
+    waiting = start_up(stack, COMMAND, "--detach", "--no-smoke")
+    try:
+        until("a first service", stack.state.leftovers)
+        waiting.send_signal(number)
+        output, _ = waiting.communicate(timeout=60)
+        assert waiting.returncode == 128 + number, output
+        assert output.endswith("Stopped.\n")
+        assert "Traceback" not in output
+        assert not stack.state.leftovers()
+        assert not stack.state.is_held()
+        assert stack.state.last_run() is None
+        assert "left running" not in stack.up().stdout
+    finally:
+        waiting.kill()
+        waiting.wait()
+        stack.down()
+
+
+INTERRUPTED_AT_ONCE = """
+import os, signal, subprocess
+from proxy.cli import main
+begin = subprocess.Popen.__init__
+def interrupted(self, *args, **more):
+    begin(self, *args, **more)
+    print(self.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+subprocess.Popen.__init__ = interrupted
+main()
+"""
+
+
+def test_ctrl_c_as_soon_as_the_launcher_is_begun_does_not_leave_it_behind(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, free_port())
+    output, _ = start_up(stack, [sys.executable, "-c", INTERRUPTED_AT_ONCE], "--detach").communicate(timeout=60)
+    launcher = int(output.split()[0])
+    try:
+        assert not psutil.pid_exists(launcher)
+        assert output == f"{launcher}\nStopped.\n"
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(launcher, signal.SIGTERM)
+
+
+WITH_A_SLOW_LAUNCHER = """
+import subprocess, sys
+from proxy.cli import main
+LAUNCHER = '''
+import signal
+signal.alarm(60)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+for said in ("begun", "asked", "asked again"):
+    print(said)
+    signal.sigwait([signal.SIGTERM])
+'''
+begin = subprocess.Popen.__init__
+def slow(self, command, **more):
+    begin(self, [sys.executable, "-c", LAUNCHER], **more)
+subprocess.Popen.__init__ = slow
+main()
+"""
+
+
+def test_each_signal_goes_on_to_a_launcher_that_is_slow_to_stop(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, free_port())
+    waiting = start_up(stack, [sys.executable, "-c", WITH_A_SLOW_LAUNCHER], "--detach")
+    output = signalled(stack, waiting, [signal.SIGHUP], [signal.SIGINT], [signal.SIGTERM])
+    assert waiting.returncode == 128 + signal.SIGHUP
+    assert output.endswith("Stopped.\n")
+
+
+def test_under_nohup_a_detached_up_does_not_stop_at_sighup(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, free_port())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        waiting = start_up(stack, [sys.executable, "-c", WITH_A_SLOW_LAUNCHER], "--detach")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    signalled(stack, waiting, [signal.SIGHUP, signal.SIGTERM], [signal.SIGTERM], [signal.SIGTERM])
+    assert waiting.returncode == 128 + signal.SIGTERM
+
+
+def signalled(stack: Stack, waiting: subprocess.Popen[str], *numbers: list[signal.Signals]) -> str:
+    """Signals, each time that the slow launcher waits for one; what was written until all had ended."""
+    try:
+        for said, these in zip(("begun", "asked", "asked again"), numbers, strict=True):
+            until(said, lambda said=said: stack.state.last_lines("launcher", 1) == [said])
+            for number in these:
+                waiting.send_signal(number)
+        return waiting.communicate(timeout=60)[0]
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
+def start_up(stack: Stack, command: list[str], *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*command, "up", "--port", str(stack.port), "--env-file", str(stack.env_file), *stack.options],
+        [*command, "up", "--port", str(stack.port), "--env-file", str(stack.env_file), *stack.options, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
