@@ -18,7 +18,7 @@ import sys
 from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
-from proxy.gateway import collecting, lazy_modules, lazy_prisma
+from proxy.gateway import collecting, lazy
 from proxy.gateway.memory import give_back, keep_one_heap, let_go
 from proxy.gateway.settings import SettingsError, read_settings
 
@@ -56,8 +56,7 @@ def main() -> int:
         os.environ.update(pass_through_bases(settings.simulator))
     # LiteLLM makes millions of objects that stay: collecting them while they are made doubles the import.
     gc.disable()
-    lazy_prisma.install()
-    lazy_modules.install()
+    lazy.before_import()
     from proxy.gateway.app import build_app
     from proxy.gateway.simulator import Simulator
 

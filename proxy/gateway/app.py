@@ -19,7 +19,7 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.catalog import Catalog, project_root
-from proxy.gateway import away, internals, mends, metrics, scopes, speed
+from proxy.gateway import away, internals, lazy, mends, metrics, scopes, speed
 from proxy.gateway.bodies import BodyGuard
 from proxy.gateway.deadline import Deadline
 from proxy.gateway.double import Control, Double
@@ -48,6 +48,7 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
 
     limits = catalog.limits
     mends.mend()
+    lazy.after_import()
     speed.install(catalog)
     metrics.bound(catalog, proxy_server.app)
     if mode == "double":
@@ -62,7 +63,9 @@ def build_app(catalog: Catalog, *, mode: str, cache: Path, simulator: Simulator,
     overrides = Overrides(
         internals.own_parameters(), max_timeout=limits.request_timeout_seconds, max_retries=limits.retries
     )
-    app: ASGIApp = OpenApiCache(Paths(proxy_server.app), proxy_server.app, cache)
+    schema = OpenApiCache(Paths(proxy_server.app), proxy_server.app, cache)
+    schema.begin()
+    app: ASGIApp = schema
     app = stores = Stores(app, [postgres, internals.valkey()])
 
     def more_health() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The LiteLLM that mends.py, away.py, metrics.py and speed/ were made for: they change what is inside of it."""
+"""The LiteLLM that mends.py, away.py, metrics.py, lazy/ and speed/ were made for: they change what is inside of it."""
 
 from __future__ import annotations
 

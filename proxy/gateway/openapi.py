@@ -1,7 +1,8 @@
 """/openapi.json (and so /docs) without the seconds LiteLLM takes to compute it on the event loop, and without the
-130 MB that it takes up as Python's objects.
+130 MB that it takes up as Python's objects, half of which stay when it is forgotten.
 
-The schema is computed in a thread once the gateway serves, kept in a file (also for the next start), sent from there.
+The schema is computed by a copy of the process while that starts, kept in a file (also for the next start), sent from
+there. Where that fails, it is computed in a thread once the gateway serves.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +29,8 @@ log = logging.getLogger("proxy.gateway")
 
 _PACKAGES = ("litellm", "fastapi", "pydantic")
 _OWN = ("app.py", "usage.py")
+PATIENT = 10  # of 19
+MOST_FILES = 65_536
 
 
 class OpenApiCache:
@@ -33,15 +40,28 @@ class OpenApiCache:
         self.app = app
         self._fastapi = fastapi
         self._file = folder / f"openapi-{_fingerprint(fastapi)}.json"
+        self._child: int | None = None
+        self._ending = False
         self._warmed: asyncio.Task[None] | None = None
         for route in fastapi.routes:  # within the app: its middleware still adds what it adds to every reply
             if isinstance(route, Route) and route.path == fastapi.openapi_url:
                 route.app = self._from_file(route.app)
 
+    def begin(self) -> None:
+        """Has a copy of this process compute what is not kept. To be called while there is one thread."""
+        if not self._file.is_file() and os.access(self._file.parent, os.W_OK):
+            self._child = aside(self._keep)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            send = self._after_startup(send)
-        await self.app(scope, receive, send)
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, self._after_startup(send))
+        finally:
+            self._ending = True
+            if self._child is not None:
+                os.kill(self._child, signal.SIGKILL)
 
     def _after_startup(self, send: Send) -> Send:
         async def watching(message: Message) -> None:
@@ -61,23 +81,43 @@ class OpenApiCache:
         return answer
 
     def _warm(self) -> None:
-        if not self._file.is_file():
-            self._compute()
+        if self._child is not None:
+            with suppress(ChildProcessError):  # somebody else has waited for it
+                os.waitpid(self._child, 0)
+            self._child = None
+        if not self._file.is_file() and not self._ending:
+            try:
+                self._keep()
+            except OSError as error:
+                log.info("the OpenAPI schema is not kept for the next start: %s", error)
+            else:
+                self._fastapi.openapi_schema = None
         give_back()
 
-    def _compute(self) -> None:
+    def _keep(self) -> None:
         schema = self._fastapi.openapi()
-        try:
-            for stale in self._file.parent.glob("openapi-*.json"):
-                stale.unlink()
-            partial = self._file.with_suffix(".partial")
-            text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(self._file)
-        except OSError as error:
-            log.info("the OpenAPI schema is not kept for the next start: %s", error)
-        else:
-            self._fastapi.openapi_schema = None
+        for stale in self._file.parent.glob("openapi-*.json"):
+            stale.unlink()
+        partial = self._file.with_suffix(".partial")
+        text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self._file)
+
+
+def aside(work: Callable[[], None]) -> int:
+    """Does something in a copy of this process, which does it when nothing else is to be done; its process number."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    with suppress(BaseException):
+        os.nice(PATIENT)
+        for number in (signal.SIGINT, signal.SIGHUP):  # the terminal's: who began this ends it
+            signal.signal(number, signal.SIG_IGN)
+        os.closerange(3, MOST_FILES)  # it must not keep a port taken
+        work()
+        status = 0
+    os._exit(status)
 
 
 def _fingerprint(fastapi: Any) -> str:

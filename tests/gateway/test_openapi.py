@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import signal
+import socket
 import threading
+import time
+from contextlib import suppress
 
+import pytest
 from fastapi import FastAPI
 
 from proxy.gateway.openapi import OpenApiCache
+from tests.conftest import until
 
 
-def serve_schema(folder, fastapi):
+def serve_schema(folder, fastapi, *, begin=False):
     """One start of the app and one request for the schema; returns the body."""
     app = OpenApiCache(fastapi, fastapi, folder)
+    if begin:
+        app.begin()
     bodies: list[bytes] = []
 
     async def run() -> None:
@@ -66,3 +76,89 @@ def test_schema_is_computed_in_a_thread_and_kept_for_the_next_start(tmp_path):
 
 def test_schema_is_served_where_nothing_can_be_written(tmp_path):
     assert b'"title":"one"' in serve_schema(tmp_path / "missing", FastAPI(title="one"))
+
+
+class Aside(FastAPI):
+    """Computes its schema as `child` says where that is asked in another process than this one."""
+
+    def __init__(self, child=lambda: None):
+        self.child, self.parent, self.computed_here = child, os.getpid(), 0
+        super().__init__(title="aside")
+
+    def openapi(self):
+        if os.getpid() != self.parent:
+            self.child()
+        elif not self.openapi_schema:
+            self.computed_here += 1
+        return super().openapi()
+
+
+def test_a_copy_of_the_process_computes_the_schema(tmp_path):
+    fastapi = Aside()
+    assert b'"title":"aside"' in serve_schema(tmp_path, fastapi, begin=True)
+    assert fastapi.computed_here == 0
+    again = OpenApiCache(fastapi, fastapi, tmp_path)
+    again.begin()
+    assert again._child is None
+
+
+@pytest.mark.parametrize(
+    "child", [lambda: 1 / 0, lambda: os.kill(os.getpid(), signal.SIGKILL)], ids=["raises", "is killed"]
+)
+def test_where_the_copy_fails_a_thread_computes_it(tmp_path, child):
+    fastapi = Aside(child)
+    assert b'"title":"aside"' in serve_schema(tmp_path, fastapi, begin=True)
+    assert fastapi.computed_here == 1
+
+
+def test_there_is_no_copy_where_nothing_can_be_written(tmp_path):
+    fastapi = Aside()
+    app = OpenApiCache(fastapi, fastapi, tmp_path / "missing")
+    app.begin()
+    assert app._child is None
+
+
+def test_the_copy_ends_with_the_gateway_and_holds_no_port(tmp_path):
+    reading, writing = os.pipe()
+
+    def hang():
+        (tmp_path / "began").touch()
+        time.sleep(30)
+        (tmp_path / "went on").touch()
+
+    fastapi = Aside(hang)
+    app = OpenApiCache(fastapi, fastapi, tmp_path)
+    listener = socket.create_server(("127.0.0.1", 0))
+    app.begin()
+    child = app._child
+    os.close(writing)
+    assert select.select([reading], [], [], 20)[0]  # its end, though the copy lives: that holds nothing open
+    os.close(reading)
+    address = listener.getsockname()
+    listener.close()
+    socket.create_server(address).close()
+
+    async def run():
+        messages = asyncio.Queue()
+        started = asyncio.Event()
+
+        async def send(message):
+            if message["type"] == "lifespan.startup.complete":
+                started.set()
+
+        lifespan = asyncio.create_task(app({"type": "lifespan", "state": {}}, messages.get, send))
+        await messages.put({"type": "lifespan.startup"})
+        await started.wait()
+        await asyncio.to_thread(until, "the copy at work", (tmp_path / "began").exists)
+        await messages.put({"type": "lifespan.shutdown"})
+        await lifespan
+
+    try:
+        asyncio.run(run())
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+        assert not (tmp_path / "went on").exists()
+        assert fastapi.computed_here == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)

@@ -6,6 +6,7 @@
  * database refuses the login, and when the engine breaks. It goes on while the database is away.
  */
 import { KnownError } from './errors.js';
+import { collectAtRest } from './rest.js';
 
 /** The commit of the engine inside @prisma/client 5.17.0. */
 const VERSION = '393aa359c9ad4a4bb28630fb5613f9c281cde053';
@@ -52,6 +53,7 @@ async function serve() {
   const pool = new Pool(database);
   const [{ startServer }] = await Promise.all([import('./service.js'), tryDatabase(pool)]);
   await startServer({ port, datamodel, schema, pool, logQueries, log });
+  collectAtRest();
 }
 
 /** @param {string} entry of the engine's log, JSON */

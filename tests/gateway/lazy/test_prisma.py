@@ -9,7 +9,7 @@ import sys
 
 PROGRAM = """
 import json, sys
-from proxy.gateway.lazy_prisma import install
+from proxy.gateway.lazy.prisma import install
 installed = install()
 import litellm.proxy.proxy_server
 from prisma import Prisma, types

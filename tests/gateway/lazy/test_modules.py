@@ -9,15 +9,15 @@ import sys
 
 PROGRAM = """
 import json, sys
-from proxy.gateway import lazy_modules, lazy_prisma
-lazy_prisma.install()
-lazy_modules.install()
+from proxy.gateway.lazy import modules, prisma
+prisma.install()
+modules.install()
 import httpx
 import litellm.proxy.proxy_server
 import soundfile
 before = [name for name in ("numpy", "rich", "pygments") if name in sys.modules]
 wave = soundfile.SoundFile.__name__
-lazy_modules.install()
+modules.install()
 print(json.dumps([before, wave, "numpy" in sys.modules, callable(httpx.main)]))
 """
 

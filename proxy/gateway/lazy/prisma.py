@@ -13,7 +13,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-from proxy.gateway.lazy_modules import LazyModule
+from proxy.gateway.lazy.modules import LazyModule
 
 NAME = "prisma.types"
 # Imported by name in prisma's modules, but for annotations only, which are never evaluated.

@@ -1,0 +1,108 @@
+"""Packages that hand on names of their modules, thousands of classes, of which a gateway asks for a few.
+
+The `__init__` of these says `from .module import Name` and nothing else, so that all their modules are loaded when one
+of them is. Here a name is fetched when it is asked for. A package whose `__init__` does anything else is loaded as
+ever. `install` is called once, before LiteLLM is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+# OpenAI's SDK: 1,700 kinds of objects of all its APIs; MCP's: three versions of its protocol, and a server
+_PACKAGES = ("openai.types", "openai.resources", "mcp", "mcp_types")
+
+
+def install() -> None:
+    sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in _PACKAGES and not fullname.startswith(tuple(f"{name}." for name in _PACKAGES)):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.submodule_search_locations is None or not isinstance(spec.loader, SourceFileLoader):
+            return None
+        spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        exports = exports_of(self.get_data(self.path), self.name, Path(self.path).parent)
+        if exports is None:
+            super().exec_module(module)
+        else:
+            make_lazy(module, exports)
+
+
+Exports = dict[str, tuple[str, str]]
+"""name -> the module that has it, and its name there."""
+
+
+def exports_of(source: bytes, package: str, folder: Path) -> Exports | None:
+    """What a package hands on; None where its `__init__` does more than that.
+
+    A name that is a module's of the package, too, cannot wait: the import of that module would take its place.
+    """
+    exports: Exports = {}
+    for line in ast.parse(source).body:
+        if isinstance(line, ast.ImportFrom) and line.module != "__future__":
+            module = importlib.util.resolve_name("." * line.level + (line.module or ""), package)
+            for name in line.names:
+                shown = name.asname or name.name
+                is_module = (folder / shown).is_dir() or (folder / f"{shown}.py").is_file()
+                if name.name == "*" or (is_module and (module, name.name) != (package, shown)):
+                    return None
+                exports[shown] = (module, name.name)
+        elif not _says_nothing(line):
+            return None
+    return exports
+
+
+def _says_nothing(line: ast.stmt) -> bool:
+    """A docstring, an import from the future, or `__all__`."""
+    if isinstance(line, ast.Assign):
+        return [ast.unparse(target) for target in line.targets] == ["__all__"] and isinstance(line.value, ast.List)
+    return isinstance(line, ast.ImportFrom) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+
+
+def make_lazy(module: ModuleType, exports: Exports) -> None:
+    package = module.__name__
+
+    def fetch(name: str) -> Any:
+        origin = exports.get(name)
+        if origin is None or origin[0] == package:
+            value = _submodule(package, name)
+        else:
+            value = getattr(importlib.import_module(origin[0]), origin[1])
+        setattr(module, name, value)
+        return value
+
+    module.__dict__.update(__getattr__=fetch, __dir__=lambda: [*module.__dict__, *exports], __all__=list(exports))
+
+
+def _submodule(package: str, name: str) -> ModuleType:
+    """One that would be there, had the package's names been loaded."""
+    missing = AttributeError(f"module {package!r} has no attribute {name!r}")
+    if name.startswith("__"):
+        raise missing
+    full = f"{package}.{name}"
+    try:
+        return importlib.import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+        raise missing from None
