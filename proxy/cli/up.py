@@ -29,6 +29,7 @@ from proxy.cli.options import (
     state_option,
 )
 from proxy.cli.progress import steps_for
+from proxy.memory import give_back
 from proxy.stack.state import Run, StateDir, StateError, tail
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ async def _serve(options: UpOptions, state: StateDir, *, smoke: bool, as_json: b
                 return 130
             stack.mark_ready(proven=passed if smoke else None)
             announce(stack.run, state, time.monotonic() - began, as_json=as_json)
+            give_back()
             await stop.wait()
             steps.say("Stopping …")
             return 0 if passed else SMOKE_FAILED

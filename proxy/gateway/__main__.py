@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
 from proxy.gateway import collecting, lazy
-from proxy.gateway.memory import give_back, keep_one_heap, let_go
 from proxy.gateway.settings import SettingsError, read_settings
+from proxy.memory import give_back, keep_one_heap
 
 WRONG_SETTINGS = 2
 NOT_STARTED = 1
@@ -68,7 +68,6 @@ def main() -> int:
         simulator=Simulator(settings.simulator, settings.control_key),
         stopping=stopping,
     )
-    let_go()
     give_back()
     gc.freeze()
     if not collecting.by_hand():

@@ -23,7 +23,7 @@ from starlette.responses import FileResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from proxy.gateway.memory import give_back
+from proxy.memory import give_back
 
 log = logging.getLogger("proxy.gateway")
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -28,7 +28,6 @@ from proxy.render.litellm import litellm_config, litellm_yaml, live_base
 from proxy.simulator import aliases, api_bases
 from proxy.simulator.cassettes.load import read_file
 from proxy.stack import ports
-from proxy.stack.container_database import ContainerPostgres
 from proxy.stack.mode import (
     Asked,
     ModeChoice,
@@ -40,6 +39,9 @@ from proxy.stack.mode import (
 from proxy.stack.service import Event, Service, ServiceSpec
 from proxy.stack.state import MARKER, Run, StateDir
 from proxy.stack.steps import Steps
+
+if TYPE_CHECKING:
+    from proxy.stack.container_database import ContainerPostgres
 
 IN_CONTAINER = "compose"
 READY_SECONDS = 180.0  # a gateway on a slow, shared machine; a quiet one takes a tenth
@@ -127,10 +129,11 @@ class EmbeddedStack:
         self._has_container = False
         self.plan = make_plan(options, state)
         self._database_url = self.plan.database_url or ""
+        self._container: ContainerPostgres | None = None
         self._postgres = self._own_postgres()
         if self._postgres:
             self._database_url = self._postgres.url()
-        container = self._postgres if isinstance(self._postgres, ContainerPostgres) else None
+        container = self._container
         double = self.plan.choice.mode == "double"
         self.run = Run(
             launcher_pid=os.getpid(),
@@ -153,7 +156,10 @@ class EmbeddedStack:
             return None
         port, password = self.plan.postgres_port, self.plan.secrets[secrets.POSTGRES_PASSWORD]
         if self._options.database == IN_CONTAINER:
-            return ContainerPostgres(self._state, port, password, self._options.env_file)
+            from proxy.stack.container_database import ContainerPostgres  # with Docker's SDK: 8 MB
+
+            self._container = ContainerPostgres(self._state, port, password, self._options.env_file)
+            return self._container
         return EmbeddedPostgres(self._state.postgres, self._state.log("postgres"), port, password)
 
     async def start(self) -> None:
@@ -184,8 +190,8 @@ class EmbeddedStack:
             await service.stop()
         self._services.clear()
         if self._has_container:
-            assert isinstance(self._postgres, ContainerPostgres)  # noqa: S101 - it has begun to make one
-            await asyncio.to_thread(self._postgres.remove)
+            assert self._container is not None  # noqa: S101 - it has begun to make one
+            await asyncio.to_thread(self._container.remove)
         await asyncio.to_thread(self._state.stop_leftovers)
         self._state.clear_run()
 
@@ -206,7 +212,7 @@ class EmbeddedStack:
         if self._postgres:
             postgres = self._postgres
             with self._steps.step("Postgres") as step:
-                self._has_container = isinstance(postgres, ContainerPostgres)
+                self._has_container = self._container is not None
                 await asyncio.to_thread(postgres.prepare)
                 environment = self._environment(postgres.environment())
                 if self._has_container:

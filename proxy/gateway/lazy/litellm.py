@@ -5,22 +5,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
+
+import litellm
 
 from proxy.gateway.made_for import fits
+
+DEFAULT = "cl100k_base"
 
 
 def install() -> None:
     if fits("parts of it that may not be needed are loaded all the same"):
+        drop_read_vocabulary()
         load_vocabulary_to_count()
         load_spans_to_make_some()
         load_tool_filter_to_filter()
 
 
+def drop_read_vocabulary() -> None:
+    """14 MB of the JSON of Anthropic's tokenizer, of which LiteLLM uses the text."""
+    from litellm import utils
+
+    if isinstance(getattr(utils, "claude_json_str", None), str):
+        vars(utils).pop("json_data", None)
+
+
 class Vocabulary:
-    """Stands in for tiktoken's encoding, 40 MB, which each request to Anthropic or Gemini is given, to count the
-    tokens of a reply that does not say how many they are."""
+    """Stands in for tiktoken's default encoding. Each request to Anthropic or Gemini is given that, to count the tokens
+    of a reply that does not say how many they are, and each count for a model that has an encoding of its own."""
 
     def __getattr__(self, name: str) -> Any:
         from litellm import main
@@ -29,19 +44,31 @@ class Vocabulary:
 
 
 def load_vocabulary_to_count() -> None:
+    """Of tiktoken's two, 25 and 50 MB, what is counted with; LiteLLM loads the first one with the second."""
     import tiktoken
-    from litellm import main
+    from litellm import main, utils
+    from litellm.rust_bridge import tokenizer
 
-    load = tiktoken.get_encoding
+    bridge: Any = tokenizer
+    load, load_both = tiktoken.get_encoding, bridge._python_encoding
 
     def get_encoding(encoding_name: str) -> Any:
         encoding = load(encoding_name)
         encoding._mergeable_ranks = {}  # a third of its memory; nothing but __init__ reads them
         return encoding
 
+    def python_encoding(name: str) -> Any:
+        if name == DEFAULT or "CUSTOM_TIKTOKEN_CACHE_DIR" in os.environ:
+            return load_both(name)
+        # where LiteLLM's module of the default one says that its copies are
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.__file__).parent / "litellm_core_utils" / "tokenizers")
+        return get_encoding(name)
+
     tiktoken.get_encoding = get_encoding
-    cached: Any = main
-    cached._encoding_cache = Vocabulary()
+    bridge._python_encoding = python_encoding
+    default, given, counting = Vocabulary(), cast("Any", main), cast("Any", utils)
+    given._encoding_cache = default
+    counting._return_openai_tokenizer = lambda _: {"type": "openai_tokenizer", "tokenizer": default}
 
 
 def load_spans_to_make_some() -> None:

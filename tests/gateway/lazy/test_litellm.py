@@ -24,15 +24,16 @@ COUNTING = (
 reply = litellm.completion(
     "anthropic/claude-3-opus-20240229", [{"role": "user", "content": "hello"}], api_base=sys.argv[1], api_key="any"
 )
-found = [bool(reply.choices[0].message.content), there(VOCABULARY)]
+found = [bool(reply.choices[0].message.content), there(VOCABULARY), hasattr(litellm.utils, "json_data")]
+found += [litellm.token_counter("gpt-4o", text="hello world"), there("litellm.litellm_core_utils.default_encoding")]
 given = litellm.main._get_encoding()
 text = "Grüße, 世界! <|endoftext|> hello"
 counted = given.encode(text, disallowed_special=())
 import tiktoken
 alone = tiktoken.get_encoding("cl100k_base")
 found += [counted == alone.encode(text, disallowed_special=()), given.name]
-found += [litellm.main._get_encoding() is alone, there(VOCABULARY), alone.decode(alone.encode("hello world"))]
-found += [alone._mergeable_ranks, alone.n_vocab, litellm.token_counter("gpt-4o", text="hello world")]
+found += [litellm.main._get_encoding() is alone, alone.decode(alone.encode("hello world"))]
+found += [alone._mergeable_ranks, alone.n_vocab, litellm.token_counter("claude-2", text="hello world")]
 print(json.dumps(found))
 """
 )
@@ -65,19 +66,20 @@ def told(program: str, *arguments: str):
 
 
 def test_the_vocabulary_is_loaded_to_count(stack) -> None:
-    replied, loaded, same, name, is_cached, loaded_then, text, ranks, size, count = told(
+    replied, loaded, left, count, both, same, name, is_cached, text, ranks, size, of_claude = told(
         COUNTING, f"{stack.simulator_url}/anthropic"
     )
     assert replied
     assert not loaded
+    assert not left
+    assert count == of_claude == 2
+    assert not both
     assert same
     assert name == "cl100k_base"
     assert is_cached
-    assert loaded_then
     assert text == "hello world"
     assert ranks == {}
     assert size == 100277
-    assert count == 2
 
 
 def test_spans_and_filters_are_loaded_to_make_and_to_filter(stack) -> None:

@@ -8,7 +8,7 @@ import sys
 
 PROGRAM = """
 import ctypes, sys, threading
-from proxy.gateway.memory import keep_one_heap
+from proxy.memory import keep_one_heap
 if sys.argv[1] == "one":
     keep_one_heap()
 together = threading.Barrier(4)

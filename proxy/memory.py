@@ -1,10 +1,9 @@
-"""Memory that the gateway holds and does not need. Used by __main__.py and openapi.py."""
+"""Memory that a process holds and does not need: the gateway's, the launcher's."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import sys
 
 _M_ARENA_MAX = -8  # malloc.h
 
@@ -15,13 +14,6 @@ def keep_one_heap() -> None:
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc and a few others have it
     if set_option is not None:
         set_option(_M_ARENA_MAX, 1)
-
-
-def let_go() -> None:
-    """Drops what LiteLLM has left over from its import: 14 MB of a tokenizer's JSON, of which it uses the text."""
-    utils = sys.modules.get("litellm.utils")
-    if isinstance(getattr(utils, "claude_json_str", None), str):
-        vars(utils).pop("json_data", None)
 
 
 def give_back() -> None:
