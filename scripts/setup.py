@@ -18,6 +18,8 @@ VENV = os.path.join(ROOT, ".venv")
 LOCK = os.path.join(ROOT, "requirements.lock")
 STAMP = os.path.join(VENV, "litellm-local.stamp")
 LOG = os.path.join(ROOT, ".venv-setup.log")
+# Bytecode, by all cores: pip makes it by one, package after package.
+COMPILE = "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2, workers=0)"
 
 
 def fail(message):
@@ -53,13 +55,13 @@ class Progress(threading.Thread):
 
     def __init__(self, total):
         super().__init__(daemon=True)
-        self.total, self.seen, self.installing = total, 0, False
+        self.total, self.seen, self.doing = total, 0, ""
         self.began, self.over = time.time(), threading.Event()
 
     def run(self):
         terminal = sys.stderr.isatty()
         while not self.over.wait(0.5 if terminal else 10):
-            what = "installing" if self.installing else "%d of %d fetched" % (self.seen, self.total)
+            what = self.doing or "%d of %d fetched" % (self.seen, self.total)
             line = "  packages: %s (%.0f s)" % (what, time.time() - self.began)
             sys.stderr.write("\r\033[K" + line if terminal else line + "\n")
             sys.stderr.flush()
@@ -68,7 +70,8 @@ class Progress(threading.Thread):
 
     def see(self, line):
         self.seen += line.startswith("Collecting ")
-        self.installing = self.installing or line.startswith("Installing collected")
+        if line.startswith("Installing collected"):
+            self.doing = "installing"
 
 
 def run_logged(command, log, on_line=None):
@@ -125,9 +128,12 @@ def install(python, log):
     # release for a requirement with an extra (`pydantic[email]`) and then refuse it for want of a hash.
     pip += ["--no-deps"]
     try:
-        code = run_logged(pip + ["--require-hashes", "-r", LOCK], log, progress.see) or run_logged(
+        code = run_logged(pip + ["--no-compile", "--require-hashes", "-r", LOCK], log, progress.see) or run_logged(
             pip + ["--no-build-isolation", "-e", ROOT], log, progress.see
         )
+        progress.doing = "compiling"
+        if not code:
+            run_logged([python, "-c", COMPILE], log)  # what can't be compiled is not imported either
     finally:
         progress.over.set()
         progress.join()

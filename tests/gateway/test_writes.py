@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from websockets.asyncio.client import connect
 
 from proxy.gateway import writes
 from proxy.gateway.writes import HELD_BYTES, HELD_SECONDS, GatheringProtocol, GatheringTransport
@@ -159,24 +160,40 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def exchanged(protocol: type[HttpToolsProtocol], sent: bytes, size: int) -> bytes:
-    """What a server answers to these bytes on one connection, up to so many bytes, or its end if there are fewer."""
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """A WebSocket that says each text twice, until it is closed."""
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        for _ in range(2):
+            await send({"type": "websocket.send", "text": message["text"]})
+
+
+@asynccontextmanager
+async def served(app: ASGIApp, protocol: type[HttpToolsProtocol]) -> AsyncIterator[tuple[str, int]]:
+    """Its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, date_header=False, server_header=False)
     )
     serving = asyncio.create_task(server._serve(sockets=[listener]))
     try:
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        yield listener.getsockname()
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def exchanged(protocol: type[HttpToolsProtocol], sent: bytes, size: int) -> bytes:
+    """What a server answers to these bytes on one connection, up to so many bytes, or its end if there are fewer."""
+    async with served(app, protocol) as address:
+        reader, writer = await asyncio.open_connection(*address)
         writer.write(sent)
         found = b""
         while len(found) < size and (piece := await reader.read(1 << 20)):
             found += piece
         writer.close()
         return found
-    finally:
-        server.should_exit = True
-        await serving
 
 
 @pytest.mark.usefixtures("patient")
@@ -227,5 +244,15 @@ def test_a_reply_on_a_connection_that_stays_is_complete() -> None:
         whole = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole"
         sent = (GET % ("GET", "/whole", "")).encode()
         assert await exchanged(GatheringProtocol, sent, len(whole)) == whole
+
+    run(test)
+
+
+def test_a_websocket_is_as_ever() -> None:
+    async def test() -> None:
+        async with served(echo, GatheringProtocol) as (host, port), connect(f"ws://{host}:{port}/") as websocket:
+            for text in ("one", "x" * HELD_BYTES * 2):
+                await websocket.send(text)
+                assert [await websocket.recv(), await websocket.recv()] == [text, text]
 
     run(test)
