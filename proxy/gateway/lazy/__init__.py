@@ -6,13 +6,14 @@ of the start.
 
 from __future__ import annotations
 
-from proxy.gateway.lazy import modules, packages, prisma
+from proxy.gateway.lazy import fastapi, modules, packages, prisma
 
 
 def before_import() -> None:
     prisma.install()
     modules.install()
     packages.install()
+    fastapi.install()
 
 
 def after_import() -> None:
