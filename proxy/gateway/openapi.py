@@ -61,7 +61,9 @@ class OpenApiCache:
         finally:
             self._ending = True
             if self._child is not None:
-                os.kill(self._child, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(self._child, signal.SIGKILL)
+                wait_for(self._child)  # the thread that does may not have begun
 
     def _after_startup(self, send: Send) -> Send:
         async def watching(message: Message) -> None:
@@ -82,8 +84,7 @@ class OpenApiCache:
 
     def _warm(self) -> None:
         if self._child is not None:
-            with suppress(ChildProcessError):  # somebody else has waited for it
-                os.waitpid(self._child, 0)
+            wait_for(self._child)
             self._child = None
         if not self._file.is_file() and not self._ending:
             try:
@@ -118,6 +119,11 @@ def aside(work: Callable[[], None]) -> int:
         work()
         status = 0
     os._exit(status)
+
+
+def wait_for(child: int) -> None:
+    with suppress(ChildProcessError):  # somebody else has waited for it
+        os.waitpid(child, 0)
 
 
 def _fingerprint(fastapi: Any) -> str:

@@ -22,7 +22,8 @@ COUNTING = (
     HEAD
     + """
 reply = litellm.completion(
-    "anthropic/claude-3-opus-20240229", [{"role": "user", "content": "hello"}], api_base=sys.argv[1], api_key="any"
+    "anthropic/claude-3-opus-20240229", [{"role": "user", "content": "hello"}], api_base=sys.argv[1], api_key="any",
+    extra_headers={"x-double-scope": "lazy"},
 )
 found = [bool(reply.choices[0].message.content), there(VOCABULARY), hasattr(litellm.utils, "json_data")]
 found += [litellm.token_counter("gpt-4o", text="hello world"), there("litellm.litellm_core_utils.default_encoding")]
