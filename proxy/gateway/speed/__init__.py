@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from proxy.catalog import Catalog
 from proxy.gateway.made_for import fits
-from proxy.gateway.speed import auth, callbacks, cycles, metrics, openai_sdk, prices, routing, runtime, spend, valkey
+from proxy.gateway.speed import auth, callbacks, cycles, metrics, openai_sdk, prices, routing, runtime, spend
 
 
 def _streams() -> None:
@@ -34,7 +34,6 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "short_prompts": routing.count_only_long_prompts,  # 0.79
     "sync_callbacks": callbacks.no_thread_for_no_callback,  # 0.86
     "idle_callbacks": callbacks.skip_idle_callbacks,  # 1.01
-    "service_calls": callbacks.tell_nobody_of_services,
     "label_values": metrics.make_labels_directly,  # 1.00
     "limit_gauges": metrics.leave_gauges_of_the_unlimited_alone,  # 0.97
     "openai_replies": openai_sdk.read_replies_by_plan,  # 0.87; streaming 0.84
@@ -50,7 +49,6 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "row_texts": spend.write_plain_texts_at_once,  # 0.95
     "savings": spend.skip_savings_of_nothing,  # 1.03
     "spend_rows": spend.write_rows_as_json,  # 0.96
-    "valkey_clients": valkey.remember_clients,
 }
 
 

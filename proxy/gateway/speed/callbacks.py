@@ -48,19 +48,3 @@ def skip_idle_callbacks() -> None:
         return [one for one in found if not is_idle(one.__class__) or set(called) & vars(one).keys()]
 
     Logging.get_combined_callback_list = get_combined_callback_list
-
-
-def tell_nobody_of_services() -> None:
-    """LiteLLM describes each command to Postgres and Valkey that went well to those who watch over these; nobody
-    does unless it is configured."""
-    import litellm
-    from litellm._service_logger import ServiceLogging
-
-    tell = ServiceLogging.async_service_success_hook
-
-    async def async_service_success_hook(self: Any, *arguments: Any, **named: Any) -> None:
-        if litellm.service_callback or self.mock_testing:
-            await tell(self, *arguments, **named)
-
-    logging: Any = ServiceLogging
-    logging.async_service_success_hook = async_service_success_hook

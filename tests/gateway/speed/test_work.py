@@ -14,18 +14,15 @@ from typing import Any
 import litellm
 import pytest
 from litellm import _internal_context as internal_context
-from litellm._service_logger import ServiceLogging
 from litellm.caching.dual_cache import DualCache
-from litellm.caching.redis_cache import RedisCache
 from litellm.integrations import prometheus
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.litellm_logging import Logging
 from litellm.router import Router
 from litellm.types.integrations.prometheus import UserAPIKeyLabelValues as Values
-from litellm.types.services import ServiceTypes
 from prometheus_client import CollectorRegistry, Gauge
 
-from proxy.gateway.speed import callbacks, metrics, routing, runtime, valkey
+from proxy.gateway.speed import callbacks, metrics, routing, runtime
 from tests.gateway.speed.conftest import Keep
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -287,50 +284,3 @@ def test_targets(keep: Keep) -> None:
     keep(internal_context, "service_target")
     runtime.name_targets_lightly()
     assert seen() == wanted
-
-
-@pytest.mark.parametrize("watching", [True, False])
-def test_services_are_told_of_where_somebody_watches(
-    keep: Keep, monkeypatch: pytest.MonkeyPatch, watching: bool
-) -> None:
-    told = []
-
-    class Watching(ServiceLogging):
-        async def init_prometheus_services_logger_if_none(self) -> None:
-            self.prometheusServicesLogger = self
-
-        async def async_service_success_hook(self, *arguments: Any, payload: Any = None, **named: Any) -> None:
-            if payload is None:
-                await super().async_service_success_hook(*arguments, **named)
-            else:
-                told.append((payload.service, payload.call_type))
-
-    keep(ServiceLogging, "async_service_success_hook")
-    callbacks.tell_nobody_of_services()
-    monkeypatch.setattr(litellm, "service_callback", ["prometheus_system"] if watching else [])
-    if not watching:
-        monkeypatch.setattr("litellm._service_logger.ServiceLoggerPayload", None)  # nothing is described
-    asyncio.run(Watching().async_service_success_hook(service=ServiceTypes.REDIS, call_type="get", duration=0.1))
-    assert told == ([(ServiceTypes.REDIS, "get")] if watching else [])
-
-
-def test_a_client_is_found_by_what_it_is_made_with(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = (RedisCache.__new__(RedisCache) for _ in range(2))
-    one.redis_kwargs, other.redis_kwargs = ({"host": "one", "port": 1, "password": word} for word in ("a", "b"))
-    worked_out = [cache._get_async_client_cache_key() for cache in (one, other)]
-    work_out, count = RedisCache._get_async_client_cache_key, []
-
-    def counted(self: RedisCache) -> str:
-        count.append(self)
-        return work_out(self)
-
-    monkeypatch.setattr(RedisCache, "_get_async_client_cache_key", counted)
-    keep(RedisCache, "_get_async_client_cache_key")
-    valkey.remember_clients()
-    for _ in range(2):
-        assert [cache._get_async_client_cache_key() for cache in (one, other)] == worked_out
-    assert count == [one, other]
-    one.redis_kwargs["password"] = "b"
-    assert one._get_async_client_cache_key() != worked_out[0]
-    other.redis_kwargs = dict(one.redis_kwargs)
-    assert other._get_async_client_cache_key() == one._get_async_client_cache_key()
