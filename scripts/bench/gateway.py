@@ -91,6 +91,7 @@ def a_stack(folder: Path) -> Iterator[Stack]:
         with httpx.Client(base_url=run["url"], headers=master, timeout=30, trust_env=False) as client:
             client.put("/_double/script", json={"rules": [{"reply": {"text": TEXT}}]}).raise_for_status()
             key = client.post("/key/generate", json={}).raise_for_status().json()["key"]
+            client.get("/openapi.json").raise_for_status()  # a first start computes it in a process of its own
         pid = run["services"]["gateway"]["pid"]
         state = StateDir(folder / "state")
         yield Stack(run["url"], pid, psutil.Process(pid).environ(), key, run["simulator_url"], state)
