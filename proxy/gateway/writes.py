@@ -1,8 +1,8 @@
 """How replies go out: pieces that are ready together are written together.
 
-Left alone, each event of a stream is a write of its own to the kernel, and so are a reply's head and its body. What
-uvicorn writes within one turn of the event loop goes out in one here; a first piece never waits, and none waits longer
-than HELD_SECONDS.
+Left alone, each event of a stream is a write of its own to the kernel, and so are a reply's head and its body. Here
+pieces that come within HELD_SECONDS of what went out last go out in one, at the loop's next turn at the latest; another
+goes at once, but for a head, which its body follows.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class GatheringTransport:
         if self._held:
             held, self._held, self._size = self._held, [], 0
             self._written = self._loop.time()
-            self._transport.write(b"".join(held))
+            if not self._transport.is_closing():  # the client is gone, which uvloop raises at
+                self._transport.write(b"".join(held))
 
     def _flush_soon(self) -> None:
         self._will_flush = False

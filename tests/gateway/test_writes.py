@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.asyncio.client import connect
 
 from proxy.gateway import writes
-from proxy.gateway.writes import HELD_BYTES, HELD_SECONDS, GatheringProtocol, GatheringTransport
+from proxy.gateway.writes import HELD_BYTES, GatheringProtocol, GatheringTransport
 
 BIG = b"x" * (5 * 1024 * 1024)
 EVENTS = [b"data: %d\n\n" % number for number in range(40)]
@@ -53,7 +54,8 @@ async def connected() -> AsyncIterator[tuple[Noting, GatheringTransport, asyncio
 
 
 def run(test: Callable[[], Any]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
+    """By the loop that the gateway runs on."""
+    uvloop.run(asyncio.wait_for(test(), 30))
 
 
 @pytest.fixture
@@ -101,14 +103,13 @@ def test_a_head_without_a_body_goes_in_the_next_turn() -> None:
     run(test)
 
 
-def test_what_waits_too_long_goes_though_the_loop_is_busy() -> None:
+@pytest.mark.usefixtures("patient")
+def test_what_waits_too_long_goes_though_the_loop_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         async with connected() as (noting, gathering, _):
-            loop = asyncio.get_running_loop()
             gathering.write(b"one")
             gathering.write(b"two")
-            while loop.time() - gathering._written <= HELD_SECONDS:
-                pass  # a turn that takes long
+            monkeypatch.setattr(writes, "HELD_SECONDS", -1)  # as in a turn that takes long
             gathering.write(b"three")
             assert noting.written == [b"one", b"twothree"]
 
@@ -246,6 +247,38 @@ def test_a_reply_on_a_connection_that_stays_is_complete() -> None:
         assert await exchanged(GatheringProtocol, sent, len(whole)) == whole
 
     run(test)
+
+
+async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+    """Two events in each turn of the loop until the client is gone."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    gone = asyncio.create_task(_gone(receive))
+    while not gone.done():
+        for event in EVENTS[:2]:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await asyncio.sleep(0)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def test_a_client_that_leaves_a_stream_leaves_no_error() -> None:
+    said: list[dict[str, Any]] = []
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: said.append(context))
+        async with served(endless, GatheringProtocol) as address:
+            for _ in range(10):
+                reader, writer = await asyncio.open_connection(*address)
+                writer.write((GET % ("GET", "/", "")).encode())
+                await reader.readuntil(EVENTS[1])
+                writer.transport.abort()
+
+    run(test)
+    assert said == []
 
 
 def test_a_websocket_is_as_ever() -> None:
