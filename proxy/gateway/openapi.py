@@ -50,7 +50,8 @@ class OpenApiCache:
     def begin(self) -> None:
         """Has a copy of this process compute what is not kept. To be called while there is one thread."""
         if not self._file.is_file() and os.access(self._file.parent, os.W_OK):
-            self._child = aside(self._keep)
+            with suppress(OSError):  # a limit of processes or of memory
+                self._child = aside(self._keep)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -60,10 +61,10 @@ class OpenApiCache:
             await self.app(scope, receive, self._after_startup(send))
         finally:
             self._ending = True
-            if self._child is not None:
+            if (child := self._child) is not None:
                 with suppress(ProcessLookupError):
-                    os.kill(self._child, signal.SIGKILL)
-                wait_for(self._child)  # the thread that does may not have begun
+                    os.kill(child, signal.SIGKILL)
+                wait_for(child)  # the thread that does may not have begun
 
     def _after_startup(self, send: Send) -> Send:
         async def watching(message: Message) -> None:
@@ -84,8 +85,10 @@ class OpenApiCache:
 
     def _warm(self) -> None:
         if self._child is not None:
-            wait_for(self._child)
-            self._child = None
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT)  # its number stays taken
+            child, self._child = self._child, None
+            wait_for(child)
         if not self._file.is_file() and not self._ending:
             try:
                 self._keep()

@@ -126,14 +126,13 @@ class EmbeddedStack:
         self._steps = steps
         self._on_event = on_event
         self._services: list[Service] = []  # in the order of stopping
-        self._has_container = False
+        self._begun: ContainerPostgres | None = None  # which is to be removed in the end
         self.plan = make_plan(options, state)
         self._database_url = self.plan.database_url or ""
         self._container: ContainerPostgres | None = None
         self._postgres = self._own_postgres()
         if self._postgres:
             self._database_url = self._postgres.url()
-        container = self._container
         double = self.plan.choice.mode == "double"
         self.run = Run(
             launcher_pid=os.getpid(),
@@ -146,8 +145,8 @@ class EmbeddedStack:
             recorder_url=self.plan.recorder_url if options.record else None,
             recording=str(options.record) if options.record else None,
             replaying=str(options.replay) if options.replay else None,
-            project=container.project if container else None,
-            compose_files=[str(file) for file in container.files] if container else [],
+            project=self._container.project if self._container else None,
+            compose_files=[str(file) for file in self._container.files] if self._container else [],
         )
         state.write_run(self.run)
 
@@ -189,9 +188,8 @@ class EmbeddedStack:
         for service in sorted(self._services, key=lambda service: order[service.spec.name]):
             await service.stop()
         self._services.clear()
-        if self._has_container:
-            assert self._container is not None  # noqa: S101 - it has begun to make one
-            await asyncio.to_thread(self._container.remove)
+        if self._begun:
+            await asyncio.to_thread(self._begun.remove)
         await asyncio.to_thread(self._state.stop_leftovers)
         self._state.clear_run()
 
@@ -212,10 +210,10 @@ class EmbeddedStack:
         if self._postgres:
             postgres = self._postgres
             with self._steps.step("Postgres") as step:
-                self._has_container = self._container is not None
+                self._begun = self._container
                 await asyncio.to_thread(postgres.prepare)
                 environment = self._environment(postgres.environment())
-                if self._has_container:
+                if self._begun:
                     del environment[MARKER]  # as a leftover it ends with its container, which is taken down in order
                 service = self._service(
                     ServiceSpec(
@@ -225,7 +223,7 @@ class EmbeddedStack:
                         is_ready=lambda: asyncio.to_thread(postgres.is_ready),
                         stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for clients
                         user=postgres.user,
-                        stop_seconds=60 if self._has_container else 10,
+                        stop_seconds=60 if self._begun else 10,
                         cwd=str(postgres.folder),
                         before_start=postgres.stop_leftover,
                     )

@@ -26,7 +26,7 @@ def in_order(main: Callable[[], int]) -> int:
     """
 
     def end(number: int, _frame: object) -> None:
-        for one in SIGNALS:
+        for one in not_ignored():
             signal.signal(one, lambda *_: None)  # to ignore them would be inherited by what the cleaning up runs
         with suppress(OSError):  # of a terminal that is gone
             os.write(2, f"\r\033[Kbench: {signal.Signals(number).name}, stopping\n".encode())
@@ -36,9 +36,8 @@ def in_order(main: Callable[[], int]) -> int:
             sys.exit(128 + number)
         loop.call_soon_threadsafe(sys.exit, 128 + number)  # not in a task, which would keep it to itself
 
-    for one in SIGNALS:
-        if signal.getsignal(one) != signal.SIG_IGN:  # as under nohup
-            signal.signal(one, end)
+    for one in not_ignored():
+        signal.signal(one, end)
     try:
         return main()
     except (LoadError, RuntimeError) as error:
@@ -50,11 +49,16 @@ def in_order(main: Callable[[], int]) -> int:
     return 1
 
 
+def not_ignored() -> list[signal.Signals]:
+    """What is ignored, as SIGHUP under nohup, stays so, here and in what is started."""
+    return [one for one in SIGNALS if signal.getsignal(one) != signal.SIG_IGN]
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """A signal that comes meanwhile counts afterwards: for what must not be left half stopped."""
     came: list[int] = []
-    before = {one: signal.signal(one, lambda number, _: came.append(number)) for one in SIGNALS}
+    before = {one: signal.signal(one, lambda number, _: came.append(number)) for one in not_ignored()}
     try:
         yield
     finally:

@@ -76,7 +76,13 @@ def two_gateways(environment: Mapping[str, str], server: str, folder: Path) -> I
     config["general_settings"]["coordination_redis"] = there
     rendered = folder / "with-valkey.yaml"
     rendered.write_text(yaml.safe_dump(config), encoding="utf-8")
-    shared = {**environment, "CONFIG_FILE_PATH": str(rendered), VALKEY_PASSWORD: password}
+    cache = str(Path(environment["CONFIG_FILE_PATH"]).parent)  # with the schema, which a process more would compute
+    shared = {
+        **environment,
+        "CONFIG_FILE_PATH": str(rendered),
+        "LITELLM_LOCAL_CACHE": cache,
+        VALKEY_PASSWORD: password,
+    }
     with ExitStack() as running:
         running.enter_context(listening([server, str(settings)], port))
         two = {}

@@ -26,14 +26,20 @@ def environment(**more: str) -> dict[str, str]:
 def run(program: str | Path, *arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """A benchmark by its command line, with `folder` for what it writes, and `more` in its environment; it has to
     leave nothing behind."""
-    done = subprocess.run(
-        [sys.executable, str(BENCH / program), *arguments],
-        cwd=project_root(), env=environment(TMPDIR=str(folder), **more), capture_output=True, text=True,
-        timeout=START_SECONDS, check=False,
+    command = [sys.executable, str(BENCH / program), *arguments]
+    process = subprocess.Popen(
+        command, cwd=project_root(), env=environment(TMPDIR=str(folder), **more), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+    try:
+        stdout, stderr = process.communicate(timeout=START_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # what it has started ends with it
+        process.communicate(timeout=60)
+        raise
     assert not list(folder.iterdir())
     assert not left_in(folder)
-    return done
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
 def left_in(folder: Path) -> list[str]:

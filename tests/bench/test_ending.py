@@ -44,17 +44,23 @@ import asyncio, sys
 from ending import in_order
 from rounds import serving
 
-async def busy():
+async def busy(pid):
     async def one():
         while True:
             await asyncio.sleep(0)
 
-    await asyncio.gather(*(one() for _ in range(20)))
+    tasks = [asyncio.create_task(one()) for _ in range(20)]
+    await asyncio.sleep(0)
+    print(pid, flush=True)
+    await asyncio.gather(*tasks)
 
 def main():
     with serving([sys.executable, "server.py", sys.argv[1]], f"http://127.0.0.1:{sys.argv[1]}/") as process:
+        if sys.argv[2] == "busy":
+            asyncio.run(busy(process.pid))
         print(process.pid, flush=True)
-        {"wait": process.wait, "busy": lambda: asyncio.run(busy()), "end": int}[sys.argv[2]]()
+        if sys.argv[2] == "wait":
+            process.wait()
     return 0
 
 sys.exit(in_order(main))
@@ -123,8 +129,10 @@ def test_what_nohup_has_ignored_stays_ignored(begin: Callable[[str], Begun], tmp
     finally:
         signal.signal(signal.SIGHUP, before)
     process.send_signal(signal.SIGHUP)
+    server.send_signal(signal.SIGHUP)  # as when the terminal goes
     (tmp_path / "may end").touch()
     server.terminate()
+    until("the server is asked to end", (tmp_path / "asked").exists)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
 

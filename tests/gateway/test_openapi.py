@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import signal
@@ -107,6 +108,16 @@ def test_a_copy_of_the_process_computes_the_schema(tmp_path):
 )
 def test_where_the_copy_fails_a_thread_computes_it(tmp_path, child):
     fastapi = Aside(child)
+    assert b'"title":"aside"' in serve_schema(tmp_path, fastapi, begin=True)
+    assert fastapi.computed_here == 1
+
+
+def test_where_there_can_be_no_copy_a_thread_computes_it(tmp_path, monkeypatch):
+    def fork():
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    fastapi = Aside()
     assert b'"title":"aside"' in serve_schema(tmp_path, fastapi, begin=True)
     assert fastapi.computed_here == 1
 

@@ -58,12 +58,13 @@ def exports_of(source: bytes, package: str, folder: Path) -> Exports | None:
     A name that is a module's of the package, too, cannot wait: the import of that module would take its place.
     """
     exports: Exports = {}
+    files = {one.name for one in folder.iterdir()}  # as they are written: Batch is not batch.py, whatever the disk says
     for line in ast.parse(source).body:
         if isinstance(line, ast.ImportFrom) and line.module != "__future__":
             module = importlib.util.resolve_name("." * line.level + (line.module or ""), package)
             for name in line.names:
                 shown = name.asname or name.name
-                is_module = (folder / shown).is_dir() or (folder / f"{shown}.py").is_file()
+                is_module = not files.isdisjoint({shown, f"{shown}.py"})
                 if name.name == "*" or (is_module and (module, name.name) != (package, shown)):
                     return None
                 exports[shown] = (module, name.name)
