@@ -29,7 +29,7 @@ from proxy.cli.options import (
     state_option,
 )
 from proxy.cli.progress import steps_for
-from proxy.memory import give_back
+from proxy.memory import give_back, keep_one_heap
 from proxy.stack.state import Run, StateDir, StateError, tail
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def up(stack: str, state_dir: Path, database: str | None, smoke: bool | None, **
 
 
 def _up_embedded(state: StateDir, database: str | None, *, smoke: bool, as_json: bool, **given: Any) -> int:
+    keep_one_heap()
     from proxy.stack.embedded import UpOptions
 
     record, replay = given["record"], given["replay"]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import litellm
 
@@ -34,19 +35,20 @@ def drop_read_vocabulary() -> None:
 
 
 class Vocabulary:
-    """Stands in for tiktoken's default encoding. Each request to Anthropic or Gemini is given that, to count the tokens
-    of a reply that does not say how many they are, and each count for a model that has an encoding of its own."""
+    """Stands in for an encoding of tiktoken's, which is loaded when something is asked of it."""
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load = load
 
     def __getattr__(self, name: str) -> Any:
-        from litellm import main
-
-        return getattr(main.encoding, name)  # loaded when it is asked for; then it stands in main's cache itself
+        return getattr(self._load(), name)
 
 
 def load_vocabulary_to_count() -> None:
-    """Of tiktoken's two, 25 and 50 MB, what is counted with; LiteLLM loads the first one with the second."""
+    """Of tiktoken's two, 25 and 50 MB, what is counted with. LiteLLM loads the first one with the second; each request
+    to Anthropic or Gemini is given it, to count a reply that does not say how many tokens it is; and at the start of
+    each stream it has the model's count an empty text."""
     import tiktoken
-    from litellm import main, utils
     from litellm.rust_bridge import tokenizer
 
     bridge: Any = tokenizer
@@ -57,7 +59,7 @@ def load_vocabulary_to_count() -> None:
         encoding._mergeable_ranks = {}  # a third of its memory; nothing but __init__ reads them
         return encoding
 
-    def python_encoding(name: str) -> Any:
+    def load_named(name: str) -> Any:
         if name == DEFAULT or "CUSTOM_TIKTOKEN_CACHE_DIR" in os.environ:
             return load_both(name)
         # where LiteLLM's module of the default one says that its copies are
@@ -65,10 +67,7 @@ def load_vocabulary_to_count() -> None:
         return get_encoding(name)
 
     tiktoken.get_encoding = get_encoding
-    bridge._python_encoding = python_encoding
-    default, given, counting = Vocabulary(), cast("Any", main), cast("Any", utils)
-    given._encoding_cache = default
-    counting._return_openai_tokenizer = lambda _: {"type": "openai_tokenizer", "tokenizer": default}
+    bridge._python_encoding = lambda name: Vocabulary(lambda: load_named(name))
 
 
 def load_spans_to_make_some() -> None:
