@@ -150,12 +150,16 @@ def run(stack: Stack, given: Any, folder: Path) -> tuple[dict[str, Any], list[Ba
     return tables, bars
 
 
-def show_memory(when: str, of: Mapping[str, int]) -> dict[str, float]:
-    used = {name: sum(psutil.Process(one).memory_full_info().pss for one in family(pid)) for name, pid in of.items()}
-    print(f"\nMemory {when}, PSS")
-    for name, size in used.items():
-        print(f"  {name:<18}{size / 1e6:>8.0f} MB")
-    return {name: size / 1e6 for name, size in used.items()}
+def show_memory(when: str, of: Mapping[str, int]) -> dict[str, list[float]]:
+    """MB of each: its Python process, and that with its engine."""
+    used = {}
+    for name, pid in of.items():
+        parts = [psutil.Process(one).memory_full_info().pss / 1e6 for one in family(pid)]
+        used[name] = [parts[0], sum(parts)]
+    print(f"\nMemory {when}, PSS: of Python, and with the engine")
+    for name, (python, whole) in used.items():
+        print(f"  {name:<18}{python:>8.0f} MB{whole:>8.0f} MB")
+    return used
 
 
 if __name__ == "__main__":
