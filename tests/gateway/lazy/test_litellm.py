@@ -34,7 +34,7 @@ counted = given.encode(text, disallowed_special=())
 import tiktoken
 alone = tiktoken.get_encoding("cl100k_base")
 found += [counted == alone.encode(text, disallowed_special=()), given.name]
-found += [alone.decode(alone.encode("hello world"))]
+found += [given._load() is alone, alone.decode(alone.encode("hello world"))]
 found += [alone._mergeable_ranks, alone.n_vocab, litellm.token_counter("claude-2", text="hello world")]
 print(json.dumps(found))
 """
@@ -68,7 +68,7 @@ def told(program: str, *arguments: str):
 
 
 def test_the_vocabulary_is_loaded_to_count(stack) -> None:
-    replied, empty, loaded, left, count, both, same, name, text, ranks, size, of_claude = told(
+    replied, empty, loaded, left, count, both, same, name, is_cached, text, ranks, size, of_claude = told(
         COUNTING, f"{stack.simulator_url}/anthropic"
     )
     assert replied
@@ -79,6 +79,7 @@ def test_the_vocabulary_is_loaded_to_count(stack) -> None:
     assert not both
     assert same
     assert name == "cl100k_base"
+    assert is_cached
     assert text == "hello world"
     assert ranks == {}
     assert size == 100277
