@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,30 +27,62 @@ from proxy.gateway.speed import callbacks, metrics, routing, runtime
 from tests.gateway.speed.conftest import Keep
 
 HI = [{"role": "user", "content": "Hi"}]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:..."}}
+
+
+def said(part: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [part]}]
+
+
+def called(arguments: str) -> dict[str, Any]:
+    return {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+
+
 PROMPTS: list[list[dict[str, Any]]] = [
     HI,
     [{"role": "system", "content": "Be brief. " * 50}, {"role": "user", "name": "me", "content": "Why?"}],
     [{"role": "user", "content": "\N{SNOWMAN} ünïcode \N{PILE OF POO} 日本語のテキスト" * 20}],
     [{"role": "user", "content": ""}] * 40,
     [{"role": "user", "content": "ß\x00\ud800"}],
+    [
+        {"role": "user", "content": [{"type": "text", "text": "Who, and what? " * 30, "cache_control": {}}, IMAGE]},
+        {"role": "assistant", "content": None, "tool_calls": [called(json.dumps({"city": "Zürich"} | {"n": [1] * 99}))]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "It rains. " * 20},
+        {"role": "user", "content": [IMAGE] * 30},
+    ],
+]
+DEEP: dict[str, Any] = {"type": "string", "enum": ["ünïcode", "two"], "description": "Of many. " * 40}
+for _ in range(30):
+    DEEP = {"type": "object", "properties": {"a": DEEP, "b": {"type": "array", "items": {"type": "integer"}}}}
+TOOLS: list[Any] = [
+    None,
+    [],
+    [{"type": "function"}],
+    [{"type": "function", "function": {"name": "f", "description": "Looks. " * 50, "parameters": DEEP}}] * 3,
+    [{"name": "g", "input_schema": DEEP}, {"functionDeclarations": [{"name": "h"}] * 50}, "odd"],
 ]
 MORE: list[tuple[Any, Any, Mapping[str, Any]]] = [
     (None, "an input", {}),
-    (HI, None, {"tools": [{"type": "function"}]}),
+    (HI, None, {"tools": [{"name": "f", "input_schema": {"properties": {"a": None}}}]}),
     (HI, None, {"system": "Be brief."}),
-    ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:..."}}]}], None, {}),
-    ([{"role": "assistant", "content": None, "tool_calls": []}], None, {}),
+    (said({"type": "image_url", "image_url": {"url": "data:...", "detail": "high"}}), None, {}),
+    (said({"type": "document", "source": {}}), None, {}),
+    (said("odd"), None, {}),
+    (said({"text": "odd"}), None, {}),
+    ([{"role": "assistant", "content": None, "tool_calls": ["odd"]}], None, {}),
+    ([{"role": "assistant", "content": "", "function_call": {"arguments": "{}"}}], None, {}),
     (["odd"], None, {}),
     ("odd", None, {}),
 ]
 
 
+@pytest.mark.parametrize("tools", TOOLS)
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_a_prompt_has_no_more_tokens_than_thought(prompt: list[dict[str, Any]]) -> None:
-    most = routing.most_tokens(prompt, None, {})
+def test_a_prompt_has_no_more_tokens_than_thought(prompt: list[dict[str, Any]], tools: Any) -> None:
+    most = routing.most_tokens(prompt, None, {"tools": tools})
     assert most is not None
     for model in ("", "gpt-4o", "gpt-3.5-turbo-0301", "claude-3-opus-20240229"):
-        assert litellm.token_counter(model=model, messages=prompt) <= most
+        assert litellm.token_counter(model=model, messages=prompt, tools=tools) <= most
 
 
 @pytest.mark.parametrize(("messages", "given", "asked"), MORE)
@@ -78,8 +111,11 @@ def test_only_prompts_that_may_not_fit_are_counted(keep: Keep, monkeypatch: pyte
     assert 0 < tokens("short") <= 1000
     assert counted == []
     assert tokens("word " * 300) == 7
-    assert tokens("short", tools=[{"type": "function"}]) == 7
-    assert len(counted) == 2
+    assert tokens("short", tools=[{"name": "f", "description": "word " * 300}]) == 7
+    assert tokens("short", system="Be brief.") == 7
+    assert len(counted) == 3
+    assert 0 < tokens("short", tools=[{"name": "f"}]) <= 1000
+    assert len(counted) == 3
     del router.model_list[0]["model_info"]["max_input_tokens"]
     monkeypatch.setattr(Router, "_deployment_max_input_tokens", lambda *_: None)
     assert tokens("short") is None
