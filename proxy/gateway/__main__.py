@@ -18,8 +18,10 @@ import sys
 from starlette.types import ASGIApp
 
 from proxy.catalog import CatalogError, load_catalog
+from proxy.database.errors import DatabaseError
 from proxy.gateway import collecting, lazy
 from proxy.gateway.settings import SettingsError, read_settings
+from proxy.gateway.waiting import Waiting
 from proxy.memory import give_back, keep_one_heap
 
 WRONG_SETTINGS = 2
@@ -47,6 +49,8 @@ def main() -> int:
     except OSError as error:
         return _fail(NOT_STARTED, f"cannot listen on {host}:{port}: {error.strerror or error}")
     _log_to_stdout()
+    database = Waiting(settings.database_url, settings.database_wait, lambda why: log.info("%s", why))
+    database.begin()
 
     from proxy.render.litellm import litellm_environment
 
@@ -73,10 +77,8 @@ def main() -> int:
     if not collecting.by_hand():
         gc.enable()
 
-    from proxy.database.migrations import DatabaseError, wait_until_migrated
-
     try:
-        wait_until_migrated(settings.database_url, settings.database_wait, lambda why: log.info("%s", why))
+        database.until_migrated()
     except DatabaseError as error:
         return _fail(NOT_STARTED, str(error))
     patience = catalog.limits.request_timeout_seconds + END_SECONDS
