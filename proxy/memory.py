@@ -16,9 +16,9 @@ def keep_one_heap() -> None:
         set_option(_M_ARENA_MAX, 1)
 
 
-def give_back() -> None:
-    """Collects what is garbage; of glibc's free memory, what lies in whole pages goes back. Milliseconds."""
-    gc.collect()
+def give_back(generation: int = 2) -> None:
+    """Collects what is garbage, as old as that; of glibc's free memory, what lies in whole pages goes back."""
+    gc.collect(generation)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
     if trim is not None:
         trim(0)

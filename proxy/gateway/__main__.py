@@ -127,8 +127,9 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, drain
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self.collecting = [asyncio.create_task(collecting.at_rest())]
             if collecting.by_hand():
-                self.collecting = asyncio.create_task(collecting.between_callbacks())
+                self.collecting.append(asyncio.create_task(collecting.between_callbacks()))
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             stopping.set()  # a stream of events would hold the end up for as long as it may

@@ -1,9 +1,11 @@
-"""When Python looks for garbage. Used by __main__.py.
+"""When Python looks for garbage, and gives memory back. Used by __main__.py.
 
 Python before 3.12 may do so in the middle of setting a context variable, as it allocates there. A finalizer that then
 sets another one in the same context frees what is being walked through, and the process dies (python/cpython#148891;
 seen under load). There the gateway looks by itself, between two callbacks of its event loop, by Python's own measure of
 when it is due.
+
+Once a load is over, what it has left behind is collected, 10 to 70 ms, and goes back to the system.
 """
 
 from __future__ import annotations
@@ -11,8 +13,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
+
+from proxy.memory import give_back
 
 EVERY_SECONDS = 0.1
+LOOK_SECONDS = 2.0
+REST = 0.05
+"""The share of a core below which the process is at rest."""
+YOUNG = 1
+"""The oldest generation in which requests leave garbage."""
 
 
 def by_hand() -> bool:
@@ -33,3 +43,14 @@ def collect_if_due() -> None:
     due = [generation for generation, count in enumerate(gc.get_count()) if count > limits[generation] > 0]
     if due:
         gc.collect(due[-1])
+
+
+async def at_rest() -> None:
+    """Runs until cancelled; collects and gives back once in each time of rest."""
+    rested, since = False, time.process_time()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        rests = time.process_time() - since < REST * LOOK_SECONDS
+        if rests and not rested:
+            give_back(YOUNG)
+        rested, since = rests, time.process_time()

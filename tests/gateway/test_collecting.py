@@ -1,4 +1,5 @@
-"""Garbage is looked for between callbacks: before Python 3.12, its own moment for that can end the process."""
+"""Garbage is looked for between callbacks: before Python 3.12, its own moment for that can end the process. What a load
+has left is collected when it is over."""
 
 from __future__ import annotations
 
@@ -61,9 +62,57 @@ async def main():
 asyncio.run(main())
 '''
 
+AT_REST = '''
+"""Leaves garbage, works on, rests, works on, rests."""
+import asyncio, gc, time, weakref
 
-def run(how: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", SETTING_AND_FINALIZING, how]
+from proxy.gateway import collecting
+
+collecting.LOOK_SECONDS = 0.2
+given = []
+give_back = collecting.give_back
+collecting.give_back = lambda generation: given.append(generation) or give_back(generation)
+
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+
+
+def garbage():
+    one = Cycle()
+    gc.collect(0)  # it is in the next generation from here, as what a request leaves behind
+    return weakref.ref(one)
+
+
+async def work():
+    end = time.monotonic() + 5 * collecting.LOOK_SECONDS
+    while time.monotonic() < end:
+        await asyncio.sleep(0)
+
+
+async def main():
+    gc.disable()
+    task = asyncio.create_task(collecting.at_rest())
+    for rest in (1, 2):
+        left = garbage()
+        await work()
+        assert left() is not None, "collected at work"
+        while left() is not None:
+            await asyncio.sleep(0.01)
+        later = garbage()
+        await asyncio.sleep(5 * collecting.LOOK_SECONDS)
+        assert later() is not None, "collected twice in a rest"
+    assert given == [1, 1], given
+    print("all done")
+
+
+asyncio.run(main())
+'''
+
+
+def run(how: str, program: str = SETTING_AND_FINALIZING) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, how]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=project_root())
 
 
@@ -75,6 +124,11 @@ def test_between_callbacks() -> None:
 def test_what_it_is_for() -> None:
     """From 3.12 on, Python looks for garbage at safe moments by itself."""
     assert run("as Python does").returncode == (-signal.SIGSEGV if by_hand() else 0)
+
+
+def test_at_rest() -> None:
+    done = run("at rest", AT_REST)
+    assert (done.returncode, done.stdout) == (0, "all done\n"), done.stderr
 
 
 def test_the_gateway_looks_for_garbage(gateway: httpx.Client) -> None:
