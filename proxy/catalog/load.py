@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from proxy.catalog.checks import check_across
 from proxy.catalog.explain import explain
 from proxy.catalog.models import Catalog
+from proxy.catalog.prices import bundled_map
 from proxy.catalog.problems import CatalogError, Problem
 from proxy.catalog.source import Source, parse
 from proxy.catalog.words import WORDS
@@ -29,7 +30,10 @@ def default_path() -> Path:
 
 def load_catalog(path: Path | None = None) -> Catalog:
     """Reads and checks the file (default: config/proxy.yaml of the project). Raises CatalogError."""
-    return read_catalog(path)[0]
+    try:
+        return read_catalog(path)[0]
+    finally:
+        bundled_map.cache_clear()  # 2 MB in the launcher and in each gateway
 
 
 def read_catalog(path: Path | None = None) -> tuple[Catalog, Source]:

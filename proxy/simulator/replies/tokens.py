@@ -17,6 +17,7 @@ from pathlib import Path
 import orjson
 import tiktoken
 
+from proxy.memory import give_back
 from proxy.simulator.memory import remembering
 
 VOCABULARY = "litellm/litellm_core_utils/tokenizers/fb374d419588a4632f3f557e76b4b70aebbca790"
@@ -49,6 +50,7 @@ def encoding() -> tiktoken.Encoding:
     try:
         found = tiktoken.get_encoding("o200k_base")
         found._mergeable_ranks = {}  # a third of its memory, kept for pickling alone
+        give_back()  # what reading it took
         return found
     finally:
         if before is None:
