@@ -1,4 +1,4 @@
-"""Two gateways that share a Valkey, beside one without: how much do two answer? Used by gateway.py.
+"""Two gateways that share a Valkey, and two that share nothing, beside one: how much do two answer? Used by gateway.py.
 
 Needs `valkey-server` or `redis-server` on PATH; without either the row is left out, and why is said.
 """
@@ -25,6 +25,8 @@ from proxy.secrets import VALKEY_PASSWORD
 from proxy.stack.ports import free_port
 
 CONNECTIONS = 16
+MEASURED = ("requests/s", "CPU of a request")
+APART = ", sharing nothing"
 NONE = "two gateways: left out, no valkey-server or redis-server is on PATH (apt install valkey, or redis-server)"
 
 
@@ -32,14 +34,19 @@ def measure_pair(
     environment: Mapping[str, str], one: Server, body: Any, folder: Path, *, rounds: int, seconds: int
 ) -> dict[str, list[float]]:
     """Of two by those of one, 16 connections in all, round by round: requests/s, and CPU of a request; nothing without
-    Valkey. Where load, simulator and Postgres leave two gateways less than two cores, the CPU alone shows what sharing
-    costs."""
+    Valkey. Load, simulator and Postgres leave two gateways less than two cores here: what two answer that share nothing
+    is the most that two could."""
     server = shutil.which("valkey-server") or shutil.which("redis-server")
     if server is None:
         print(f"\n{NONE}")
         return {}
-    ratios: dict[str, list[float]] = {"requests/s": [], "CPU of a request": []}
-    with two_gateways(environment, server, folder) as two, ThreadPoolExecutor(2) as both:
+    ratios: dict[str, list[float]] = {f"{name}{how}": [] for how in ("", APART) for name in MEASURED}
+    with (
+        ThreadPoolExecutor(2) as both,
+        valkey(environment, server, folder) as with_valkey,
+        two_gateways(with_valkey) as sharing,
+        two_gateways(environment) as apart,
+    ):
 
         def asked(url: str, connections: int, lasting: int = seconds) -> Round:
             return post(f"{url}/v1/chat/completions", body, one.headers, connections=connections, seconds=lasting)
@@ -51,21 +58,23 @@ def measure_pair(
             used = cpu_seconds(pids) - before
             return sum(each.per_second for each in found), used / sum(each.requests for each in found)
 
-        list(both.map(lambda url: asked(url, CONNECTIONS // 2, WARM_UP_SECONDS), two))
+        for two in (sharing, apart):
+            list(both.map(lambda url: asked(url, CONNECTIONS // 2, WARM_UP_SECONDS), two))
         for _ in range(rounds):
             alone = measured([one.url.removesuffix("/v1/chat/completions")], one.pids)
-            shared = measured(list(two), [pid for url in two for pid in family(two[url])])
-            for ratio, by, of in zip(ratios.values(), alone, shared, strict=True):
-                ratio.append(of / by)
+            for two, how in ((sharing, ""), (apart, APART)):
+                found = measured(list(two), [pid for url in two for pid in family(two[url])])
+                for name, of, by in zip(MEASURED, found, alone, strict=True):
+                    ratios[f"{name}{how}"].append(of / by)
     print(f"\nTwo gateways with {Path(server).name} by one without, {CONNECTIONS} connections in all")
-    for name, found in ratios.items():
-        print(f"  {name:<18}{spread(sorted(found))}")
+    for name, values in ratios.items():
+        print(f"  {name:<34}{spread(sorted(values))}")
     return ratios
 
 
 @contextmanager
-def two_gateways(environment: Mapping[str, str], server: str, folder: Path) -> Iterator[dict[str, int]]:
-    """Address -> process of each."""
+def valkey(environment: Mapping[str, str], server: str, folder: Path) -> Iterator[dict[str, str]]:
+    """Runs one; begins with the environment of a gateway that uses it."""
     port, password = free_port(), secrets.token_hex(16)
     settings = folder / "valkey.conf"
     settings.write_text(f'port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave ""\n', encoding="utf-8")
@@ -76,19 +85,24 @@ def two_gateways(environment: Mapping[str, str], server: str, folder: Path) -> I
     config["general_settings"]["coordination_redis"] = there
     rendered = folder / "with-valkey.yaml"
     rendered.write_text(yaml.safe_dump(config), encoding="utf-8")
-    cache = str(Path(environment["CONFIG_FILE_PATH"]).parent)  # with the schema, which a process more would compute
-    shared = {
-        **environment,
-        "CONFIG_FILE_PATH": str(rendered),
-        "LITELLM_LOCAL_CACHE": cache,
-        VALKEY_PASSWORD: password,
-    }
+    with listening([server, str(settings)], port):
+        yield {
+            **environment,
+            "CONFIG_FILE_PATH": str(rendered),
+            "LITELLM_LOCAL_CACHE": str(Path(environment["CONFIG_FILE_PATH"]).parent),  # with the schema, computed once
+            VALKEY_PASSWORD: password,
+        }
+
+
+@contextmanager
+def two_gateways(environment: Mapping[str, str]) -> Iterator[dict[str, int]]:
+    """Address -> process of each."""
     with ExitStack() as running:
-        running.enter_context(listening([server, str(settings)], port))
         two = {}
         for _ in range(2):
             at = free_port()
-            url, own = f"http://127.0.0.1:{at}", {**shared, "LITELLM_LOCAL_PORT": str(at)}
+            url = f"http://127.0.0.1:{at}"
+            own = {**environment, "LITELLM_LOCAL_PORT": str(at)}
             command = [sys.executable, "-m", "proxy.gateway"]
             two[url] = running.enter_context(serving(command, f"{url}/health/readiness", env=own)).pid
         yield two
