@@ -27,7 +27,6 @@ Lever = Literal[
     "routes",
     "short_prompts",
     "sync_callbacks",
-    "idle_callbacks",
     "label_values",
     "limit_gauges",
     "cookies",

@@ -17,7 +17,6 @@ import pytest
 from litellm import _internal_context as internal_context
 from litellm.caching.dual_cache import DualCache
 from litellm.integrations import prometheus
-from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.litellm_logging import Logging
 from litellm.router import Router
 from litellm.types.integrations.prometheus import UserAPIKeyLabelValues as Values
@@ -121,37 +120,9 @@ def test_only_prompts_that_may_not_fit_are_counted(keep: Keep, monkeypatch: pyte
     assert tokens("short") is None
 
 
-class Idle(CustomLogger):
-    pass
-
-
-class Logs(CustomLogger):
-    async def async_log_success_event(self, *_: Any) -> None: ...
-
-
-class Hooks(CustomLogger):
-    async def async_logging_hook(self, kwargs: Any, result: Any, call_type: Any) -> Any:  # noqa: ARG002
-        return kwargs, result
-
-
-class Called(CustomLogger):
-    def __call__(self) -> None: ...
-
-
 @pytest.fixture
 def log() -> Logging:
     return Logging("m", HI, False, "acompletion", datetime.now(), "1", "1")
-
-
-def test_idle_callbacks_are_passed_over(keep: Keep, log: Logging, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(Logging, "get_combined_callback_list")
-    callbacks.skip_idle_callbacks()
-    own = Idle()
-    own.async_log_success_event = Logs().async_log_success_event  # type: ignore[method-assign]
-    ones = [Idle(), Logs(), Hooks(), Called(), own, "langfuse", print]
-    monkeypatch.setattr(litellm, "_async_success_callback", ones)
-    assert log.get_combined_callback_list([Idle()], litellm._async_success_callback) == ones[1:]
-    assert log.get_combined_callback_list(None, ones[:2]) == ones[:2]
 
 
 def test_no_thread_for_a_cache_that_is_not_there(keep: Keep, log: Logging, monkeypatch: pytest.MonkeyPatch) -> None:
