@@ -26,6 +26,7 @@ Lever = Literal[
     "keys",
     "routes",
     "short_prompts",
+    "threads",
     "sync_callbacks",
     "label_values",
     "limit_gauges",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from proxy.catalog import Catalog
 from proxy.gateway.made_for import fits
-from proxy.gateway.speed import auth, callbacks, cycles, metrics, openai_sdk, prices, routing, runtime, spend
+from proxy.gateway.speed import auth, callbacks, cycles, metrics, openai_sdk, prices, routing, runtime, spend, threads
 
 
 def _streams() -> None:
@@ -34,6 +34,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "keys": auth.remember_keys,  # 0.91
     "routes": auth.remember_routes,  # 0.99*
     "short_prompts": routing.count_only_long_prompts,  # 0.79
+    "threads": threads.prepare_in_place,  # 0.94
     "sync_callbacks": callbacks.no_thread_for_no_callback,  # 0.86
     "label_values": metrics.make_labels_directly,  # 0.99*
     "limit_gauges": metrics.leave_gauges_of_the_unlimited_alone,  # 0.97
