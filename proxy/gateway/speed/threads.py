@@ -26,10 +26,7 @@ def prepare_in_place() -> None:
         if args or named or not is_short(work):
             return submit(self, work, *args, **named)
         done = asyncio.get_running_loop().create_future()  # which run_in_executor hands on as it is
-        try:
-            done.set_result(work())
-        except Exception as error:  # for whoever waits
-            done.set_exception(error)
+        done.set_result(work())
         return done
 
     def is_short(work: Any) -> bool:

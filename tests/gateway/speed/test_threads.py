@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.litellm_logging import Logging
 
 from proxy.gateway.speed import threads
 from tests.gateway.speed.conftest import Keep
@@ -91,7 +93,9 @@ def test_callbacks_that_are_called_before_have_a_thread(
 
 
 def test_a_callback_of_one_request_has_a_thread(prepared: list[threading.Thread]) -> None:
-    ask(callbacks=[Slow()])
+    log = Logging("openai/gpt-4o", HI, False, "acompletion", datetime.now(), "1", "1")
+    log.dynamic_input_callbacks = [Slow()]
+    ask(litellm_logging_obj=log)
     assert prepared[0] is not threading.current_thread()
 
 
