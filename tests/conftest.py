@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,9 @@ BUNDLED = {
     if name.startswith("LITELLM_LOCAL") or name == "LITELLM_MODE"
 }
 os.environ.update(BUNDLED)
+
+# A shell's job in the background ignores Ctrl-C, and so would all that is started here, unless pytest minds it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester"]
 collect_ignore = ["example_app"]  # a project of its own: test_example_app.py runs it

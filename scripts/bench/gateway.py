@@ -9,7 +9,7 @@ through the same engine, simulator. wrk asks one after the other, in rounds, so 
 all. The gateway stands there twice, so that noise shows. The simulator is measured too: neither it nor wrk is what is
 measured. Landmarks: a bare reverse proxy, and Portkey's gateway where nothing streams. The gateway's Python process
 and its engine are counted, of both; memory is their PSS. `--starts` times starts: from the command to the first reply
-to a virtual key.
+to a virtual key. `--ups` also shows the memory of a whole stack.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import httpx
 import psutil
 from chart import Bar, chart
 from ending import in_order
+from footprint import memory
 from landmarks import bare_proxy, portkey
 from load import need_wrk
 from pair import measure_pair
@@ -146,7 +147,7 @@ def run(stack: Stack, given: Any, folder: Path) -> tuple[dict[str, Any], list[Ba
     if given.starts:
         tables["start"] = time_starts(stack.environment, stack.key, given.starts)
     if given.ups:
-        tables["up"] = time_ups(folder, stack.environment, stack.key, given.ups)
+        tables["up"], tables["footprint"] = time_ups(folder, stack.environment, stack.key, given.ups)
     return tables, bars
 
 
@@ -154,8 +155,7 @@ def show_memory(when: str, of: Mapping[str, int]) -> dict[str, list[float]]:
     """MB of each: its Python process, and that with its engine."""
     used = {}
     for name, pid in of.items():
-        parts = [psutil.Process(one).memory_full_info().pss / 1e6 for one in family(pid)]
-        used[name] = [parts[0], sum(parts)]
+        used[name] = [memory([pid]), memory(family(pid))]
     print(f"\nMemory {when}, PSS: of Python, and with the engine")
     for name, (python, whole) in used.items():
         print(f"  {name:<18}{python:>8.0f} MB{whole:>8.0f} MB")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 from ending import started
+from footprint import show_footprint
 from rounds import an_up, wait_for
 
 from proxy.stack.ports import free_port
@@ -31,19 +32,25 @@ def time_starts(environment: Mapping[str, str], key: str, number: int) -> dict[s
     return taken
 
 
-def time_ups(folder: Path, environment: Mapping[str, str], key: str, number: int) -> dict[str, list[float]]:
-    """Seconds of a whole `up`, smoke checks passed, on data that is there; beside LiteLLM's own to its first reply."""
+def time_ups(
+    folder: Path, environment: Mapping[str, str], key: str, number: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of a whole `up`, smoke checks passed, on data that is there; beside LiteLLM's own to its first reply. The
+    `up` before makes the data; the other result is its memory."""
+    footprint: dict[str, float] = {}
     taken: dict[str, list[float]] = {"up, proven": [], "LiteLLM's own": []}
-    for round_ in range(number + 1):  # the first makes the data and is not counted
+    for round_ in range(number + 1):
         print(f"\rup {round_} of {number} ", end="", file=sys.stderr, flush=True)
         began = time.monotonic()
         with an_up(folder / "up", "--env-file", str(folder / "up.env")):
             seconds = time.monotonic() - began
+            if not round_:
+                footprint = show_footprint(folder / "up")
         if round_:
             taken["up, proven"].append(seconds)
             taken["LiteLLM's own"].append(theirs(environment, key))
     tell("From the command to the smoke checks passed, and to LiteLLM's first reply, seconds", taken)
-    return taken
+    return taken, footprint
 
 
 def theirs(environment: Mapping[str, str], key: str) -> float:

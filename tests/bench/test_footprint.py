@@ -1,0 +1,55 @@
+"""The memory of a whole stack, by service."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import footprint
+import psutil
+import pytest
+
+from tests.conftest import Stack
+
+GROWS = "import time; kept = bytearray(50_000_000); print('there', flush=True); time.sleep(600)"
+
+
+@pytest.fixture
+def grown() -> Iterator[int]:
+    with subprocess.Popen([sys.executable, "-c", GROWS], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.kill()
+
+
+def test_every_service_counts(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(footprint, "MOST_SECONDS", 1)
+    used = footprint.show_footprint(stack.folder / "state")
+    assert set(used) == {"launcher", "simulator", "postgres", "gateway"}
+    assert used["gateway"] > 200 > used["launcher"] > 20
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1].split() == ["all", f"{sum(used.values()):.0f}", "MB"]
+
+
+def test_memory_is_in_megabytes(grown: int) -> None:
+    assert 50 < footprint.memory([grown]) < 80
+    assert footprint.memory([grown, grown]) == pytest.approx(2 * footprint.memory([grown]), rel=0.01)
+
+
+def test_it_is_waited_for_until_it_is_about_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([100.0, 90.0, 90.4, 90.2])
+    last: list[float] = []
+
+    def memory(_: object) -> float:
+        last.append(next(looks, 90.2))
+        return last[-1]
+
+    monkeypatch.setattr(footprint, "memory", memory)
+    monkeypatch.setattr(footprint, "REST_SECONDS", 1.5)
+    footprint.wait_until_settled({"one": [psutil.Process().pid]})
+    assert last[:4] == [100.0, 90.0, 90.4, 90.2]
+    assert len(last) <= 6
