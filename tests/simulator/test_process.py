@@ -124,11 +124,11 @@ def test_aliases_that_are_none_keep_it_from_starting(aliases: str) -> None:
     assert err.startswith("proxy.simulator: LITELLM_LOCAL_ALIASES must be JSON")
 
 
-def test_of_the_rest_of_the_proxy_it_imports_only_how_yaml_is_read() -> None:
+def test_of_the_rest_of_the_proxy_it_imports_only_how_yaml_is_read_and_memory_goes_back() -> None:
     program = (
         "import sys, proxy.simulator.__main__ as m; m.tokens.encoding(); "
         "print([n for n in sys.modules if n.split('.')[0] == 'litellm' or "
-        "(n.startswith('proxy.') and not n.startswith(('proxy.simulator', 'proxy.catalog')))])"
+        "(n.startswith('proxy.') and not n.startswith(('proxy.simulator', 'proxy.catalog', 'proxy.memory')))])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
