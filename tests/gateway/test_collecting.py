@@ -122,8 +122,12 @@ def test_between_callbacks() -> None:
 
 
 def test_what_it_is_for() -> None:
-    """From 3.12 on, Python looks for garbage at safe moments by itself."""
-    assert run("as Python does").returncode == (-signal.SIGSEGV if by_hand() else 0)
+    """From 3.12 on, Python looks for garbage at safe moments by itself. What was freed may also lead in circles."""
+    try:
+        code = run("as Python does").returncode
+    except subprocess.TimeoutExpired:
+        code = None
+    assert code in ((-signal.SIGSEGV, None) if by_hand() else (0,))
 
 
 def test_at_rest() -> None:
