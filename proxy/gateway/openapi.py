@@ -23,6 +23,7 @@ from starlette.responses import FileResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from proxy.gateway.waiting import MOST_FILES
 from proxy.memory import give_back
 
 log = logging.getLogger("proxy.gateway")
@@ -30,7 +31,6 @@ log = logging.getLogger("proxy.gateway")
 _PACKAGES = ("litellm", "fastapi", "pydantic")
 _OWN = ("app.py", "usage.py")
 PATIENT = 10  # of 19
-MOST_FILES = 65_536
 
 
 class OpenApiCache:

@@ -57,12 +57,12 @@ class Waiting:
         """What the copy says: FOUND or an error; nothing where there is none, or it was killed."""
         if self._copy is None or self._line is None:
             return b""
+        said = b""
         with self._line as line, suppress(BrokenPipeError, ConnectionResetError):
             line.sendall(GO)
             said = b"".join(iter(lambda: line.recv(4096), b""))
-            os.waitpid(self._copy, 0)
-            return said
-        return b""
+        os.waitpid(self._copy, 0)
+        return said
 
     def _be_the_copy(self, line: socket.socket) -> NoReturn:
         try:

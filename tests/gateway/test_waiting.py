@@ -17,6 +17,7 @@ from tests.conftest import free_port, until
 
 PROGRAM = """
 import sys
+import psutil
 from proxy.database.errors import DatabaseError
 from proxy.gateway.waiting import Waiting
 
@@ -31,6 +32,7 @@ except DatabaseError as error:
 else:
     print("found")
 print("psycopg" in sys.modules)
+print(bool(psutil.Process().children()))
 """
 
 
@@ -67,7 +69,7 @@ def nowhere() -> str:
 
 def test_it_is_found_without_a_client_of_its_own(stack) -> None:
     with waiting(stack.database_url, 30) as (process, copy):
-        assert end_of(process) == ["found", "False"]
+        assert end_of(process) == ["found", "False", "False"]
         assert not copy.is_running()
 
 
@@ -75,7 +77,7 @@ def test_in_vain_it_says_what_for(nowhere: str) -> None:
     with waiting(nowhere, 0.5) as (process, copy):
         said = end_of(process)
         assert not copy.is_running()
-    assert [line.split(":")[0] for line in said] == ["waits", "error", "False"]
+    assert [line.split(":")[0] for line in said] == ["waits", "error", "False", "False"]
     assert "not ready after 0 s: cannot connect to postgresql://litellm@127.0.0.1" in said[1]
 
 
@@ -95,4 +97,4 @@ def test_the_copy_ends_with_the_process(nowhere: str, begun: bool) -> None:
 def test_without_its_copy_the_process_waits_itself(stack) -> None:
     with waiting(stack.database_url, 30) as (process, copy):
         os.kill(copy.pid, signal.SIGKILL)
-        assert end_of(process) == ["found", "True"]
+        assert end_of(process) == ["found", "True", "False"]
