@@ -30,7 +30,9 @@ import httpx
 import psutil
 import psycopg
 from ending import in_order
+from footprint import memory
 from gateway import Stack, a_stack
+from rounds import family
 
 from proxy.catalog import load_catalog
 
@@ -202,11 +204,10 @@ async def sample(pid: int) -> dict[str, Any]:
     began = time.monotonic()
     try:
         while True:
-            gateway = psutil.Process(pid)
+            gateway, *engine = family(pid)
             at = (time.monotonic() - began) / 3600
-            seen["gateway"].append((at, gateway.memory_full_info().pss / 1e6))
-            engine = sum(child.memory_full_info().pss for child in gateway.children(recursive=True))
-            seen["engine"].append((at, engine / 1e6))
+            seen["gateway"].append((at, memory([gateway])))
+            seen["engine"].append((at, memory(engine)))
             await asyncio.sleep(SAMPLE_SECONDS)
     except asyncio.CancelledError:
         return {name: grown(samples) for name, samples in seen.items()}
