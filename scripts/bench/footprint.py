@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,27 +20,39 @@ ABOUT = 1.0
 def show_footprint(state: Path) -> dict[str, float]:
     """Of the stack on this state folder, once it is at rest: service -> MB."""
     run = json.loads((state / "run.json").read_text(encoding="utf-8"))
-    pids = {name: family(service["pid"]) for name, service in run["services"].items()}
-    of = {"launcher": [run["launcher_pid"]], **pids}
-    wait_until_settled(of)
-    used = {name: memory(pids) for name, pids in of.items()}
+    launcher, services = run["launcher_pid"], run["services"]
+
+    def look() -> dict[str, float]:
+        used = {name: memory(family(service["pid"])) for name, service in services.items()}
+        return {"launcher": memory([launcher]), **used}
+
+    wait_until_settled(lambda: sum(look().values()))
+    used = look()
     print("\r\033[K\nMemory of the whole stack after a first start and the smoke checks, PSS")
     for name, megabytes in {**used, "all": sum(used.values())}.items():
         print(f"  {name:<18}{megabytes:>8.0f} MB")
     return used
 
 
-def wait_until_settled(of: Mapping[str, Sequence[int]]) -> None:
-    """Until it has been about the same for REST_SECONDS; at most MOST_SECONDS."""
+def wait_until_settled(look: Callable[[], float]) -> None:
+    """Until what it sees, in MB, has been about the same for REST_SECONDS; at most MOST_SECONDS."""
     began = since = time.monotonic()
-    before = sum(map(memory, of.values()))
+    before = look()
     while time.monotonic() - since < REST_SECONDS and time.monotonic() - began < MOST_SECONDS:
         time.sleep(0.5)
-        now = sum(map(memory, of.values()))
+        now = look()
         if abs(now - before) > ABOUT:
             before, since = now, time.monotonic()
 
 
 def memory(pids: Sequence[int]) -> float:
-    """MB of these processes."""
-    return float(sum(psutil.Process(pid).memory_full_info().pss for pid in pids)) / 1e6
+    """MB of a process and others that may come and go, as Postgres's do.
+
+    Raises psutil.NoSuchProcess where the first has ended.
+    """
+    first, *others = pids
+    used = psutil.Process(first).memory_full_info().pss
+    for pid in others:
+        with suppress(psutil.NoSuchProcess):
+            used += psutil.Process(pid).memory_full_info().pss
+    return float(used) / 1e6

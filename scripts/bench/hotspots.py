@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ending import in_order
 from gateway import a_stack
-from load import need_wrk, post
-from rounds import WARM_UP_SECONDS, serving
+from load import need_wrk, post, warm_up
+from rounds import serving
 from starts import BODY
 
 from proxy.stack.ports import free_port
@@ -39,10 +39,11 @@ def main() -> int:
         url, environment = f"http://127.0.0.1:{port}", {**stack.environment, "LITELLM_LOCAL_PORT": str(port)}
         command = [sys.executable, str(HERE / "sampled.py"), str(samples)]
         headers, body = {"Authorization": f"Bearer {stack.key}"}, {**BODY, "stream": given.stream}
+        chat = f"{url}/v1/chat/completions"
         with serving(command, f"{url}/health/readiness", env=environment) as process:
-            for seconds in (WARM_UP_SECONDS, given.seconds):
-                told(process, samples)  # what was before is not looked at
-                found = post(f"{url}/v1/chat/completions", body, headers, connections=CONNECTIONS, seconds=seconds)
+            warm_up(chat, body, headers, connections=CONNECTIONS)
+            told(process, samples)  # what was before is not looked at
+            found = post(chat, body, headers, connections=CONNECTIONS, seconds=given.seconds)
             counts = told(process, samples)
     show(counts, found.per_second)
     return 0

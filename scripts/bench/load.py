@@ -14,6 +14,10 @@ from pathlib import Path
 NUMBER = "<number>"
 """In a body: another number in each request."""
 
+WARM_UP_SECONDS = 3
+PATIENCE_SECONDS = 24
+"""How long a first answer is waited for."""
+
 SCRIPT = """
 wrk.method = "POST"
 wrk.body = %s
@@ -36,6 +40,10 @@ end
 
 class LoadError(Exception):
     """The load could not be made, or the server did not answer it well; the message says which."""
+
+
+class NoAnswerError(LoadError):
+    """No request ended within the time."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +79,28 @@ def post(url: str, body: object, headers: Mapping[str, str], *, connections: int
     if found is None:
         raise LoadError(f"wrk against {url}: {(done.stderr or done.stdout).strip()}")
     requests, microseconds, errors, p50, p99 = (float(value) for value in found.groups())
-    if errors or not requests:
+    if errors:
         raise LoadError(f"{url}: {errors:.0f} of {requests:.0f} requests failed")
+    if not requests:
+        raise NoAnswerError(f"{url}: none of {connections} requests was answered in {seconds} s; try more --seconds")
     return Round(int(requests), requests / microseconds * 1e6, p50 / 1000, p99 / 1000)
+
+
+def warm_up(url: str, body: object, headers: Mapping[str, str], *, connections: int) -> None:
+    """Posts, unmeasured, for WARM_UP_SECONDS; on a slow machine for longer, until there are answers.
+
+    Raises LoadError, also where there is none in PATIENCE_SECONDS.
+    """
+    seconds = WARM_UP_SECONDS
+    while True:
+        try:
+            post(url, body, headers, connections=connections, seconds=seconds)
+        except NoAnswerError:
+            seconds *= 2
+            if seconds > PATIENCE_SECONDS:
+                raise
+        else:
+            return
 
 
 def _lua(text: str) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 from ending import started
-from load import Round, post
-from rounds import WARM_UP_SECONDS, Server, cpu_seconds, family, serving, spread, wait_for, wait_for_rest
+from load import Round, post, warm_up
+from rounds import Server, cpu_seconds, family, serving, spread, wait_for, wait_for_rest
 
 from proxy.secrets import VALKEY_PASSWORD
 from proxy.stack.ports import free_port
@@ -48,8 +48,11 @@ def measure_pair(
         two_gateways(environment) as apart,
     ):
 
-        def asked(url: str, connections: int, lasting: int = seconds) -> Round:
-            return post(f"{url}/v1/chat/completions", body, one.headers, connections=connections, seconds=lasting)
+        def warmed(url: str) -> None:
+            warm_up(f"{url}/v1/chat/completions", body, one.headers, connections=CONNECTIONS // 2)
+
+        def asked(url: str, connections: int) -> Round:
+            return post(f"{url}/v1/chat/completions", body, one.headers, connections=connections, seconds=seconds)
 
         def measured(urls: Sequence[str], pids: Sequence[int]) -> tuple[float, float]:
             before = cpu_seconds(pids)
@@ -59,7 +62,7 @@ def measure_pair(
             return sum(each.per_second for each in found), used / sum(each.requests for each in found)
 
         for two in (sharing, apart):
-            list(both.map(lambda url: asked(url, CONNECTIONS // 2, WARM_UP_SECONDS), two))
+            list(both.map(warmed, two))
         for _ in range(rounds):
             alone = measured([one.url.removesuffix("/v1/chat/completions")], one.pids)
             for two, how in ((sharing, ""), (apart, APART)):

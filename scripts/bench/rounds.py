@@ -16,13 +16,12 @@ from typing import Any
 import httpx
 import psutil
 from ending import started
-from load import Round, post
+from load import Round, post, warm_up
 
 from proxy.catalog import project_root
 from proxy.stack.ports import free_port
 
 START_SECONDS = 180
-WARM_UP_SECONDS = 3
 REST_SECONDS = 30
 
 
@@ -117,7 +116,7 @@ def measure(servers: Mapping[str, Server], body: Mapping[str, Any], *, rounds: i
     """
     found: Rounds = {name: [] for name in servers}
     for server in servers.values():
-        post(server.url, {**body, **server.body}, server.headers, connections=at, seconds=WARM_UP_SECONDS)
+        warm_up(server.url, {**body, **server.body}, server.headers, connections=at)
         wait_for_rest(server.pids)
     for number in range(rounds):
         print(f"\rround {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)

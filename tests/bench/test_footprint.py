@@ -40,16 +40,23 @@ def test_memory_is_in_megabytes(grown: int) -> None:
     assert footprint.memory([grown, grown]) == pytest.approx(2 * footprint.memory([grown]), rel=0.01)
 
 
+def test_those_that_have_ended_since_do_not_count_but_the_first_is_missed(grown: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    assert footprint.memory([grown, gone.pid]) == pytest.approx(footprint.memory([grown]), rel=0.01)
+    with pytest.raises(psutil.NoSuchProcess):
+        footprint.memory([gone.pid, grown])
+
+
 def test_it_is_waited_for_until_it_is_about_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter([100.0, 90.0, 90.4, 90.2])
     last: list[float] = []
 
-    def memory(_: object) -> float:
+    def look() -> float:
         last.append(next(looks, 90.2))
         return last[-1]
 
-    monkeypatch.setattr(footprint, "memory", memory)
     monkeypatch.setattr(footprint, "REST_SECONDS", 1.5)
-    footprint.wait_until_settled({"one": [psutil.Process().pid]})
+    footprint.wait_until_settled(look)
     assert last[:4] == [100.0, 90.0, 90.4, 90.2]
     assert len(last) <= 6

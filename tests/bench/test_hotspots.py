@@ -99,7 +99,7 @@ def test_shares_are_of_what_is_not_waiting(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_of_a_gateway_under_load(tmp_path: Path) -> None:
-    done = run("hotspots.py", "--seconds", "1", "--stream", folder=tmp_path)
+    done = run("hotspots.py", "--seconds", "5", "--stream", folder=tmp_path)
     if shutil.which("wrk") is None:  # there is no load then, and it says what to do
         assert (done.returncode, done.stdout) == (1, "")
         assert "apt install wrk" in done.stderr

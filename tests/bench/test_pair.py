@@ -43,7 +43,7 @@ from starts import BODY
 with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
     headers = {"Authorization": f"Bearer {stack.key}"}
     one = Server(f"{stack.url}/v1/chat/completions", headers, pids=family(stack.pid))
-    found = measure_pair(stack.environment, one, BODY, Path(folder), rounds=1, seconds=1)
+    found = measure_pair(stack.environment, one, BODY, Path(folder), rounds=1, seconds=5)
     settings, config = Path(folder, "valkey.conf"), Path(folder, "with-valkey.yaml")
     texts = [settings.read_text(), config.read_text()]
     Path(sys.argv[1]).write_text(json.dumps([found, settings.stat().st_mode, *texts]))
