@@ -20,6 +20,7 @@ Lever = Literal[
     "model_infos",
     "deployments",
     "garbage",
+    "huge_pages",
     "settings",
     "cache_reads",
     "targets",

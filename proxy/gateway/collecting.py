@@ -5,7 +5,8 @@ sets another one in the same context frees what is being walked through, and the
 seen under load). There the gateway looks by itself, between two callbacks of its event loop, by Python's own measure of
 when it is due.
 
-Once a load is over, what it has left behind is collected, 10 to 70 ms, and goes back to the system.
+Once a load is over, what it has left behind is collected, 10 to 70 ms, and goes back to the system; what stays, and
+first of all what is there after the start, is put into huge pages.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import gc
 import sys
 import time
 
+from proxy.gateway.pages import put_together
 from proxy.memory import give_back
 
 EVERY_SECONDS = 0.1
@@ -23,6 +25,10 @@ REST = 0.05
 """The share of a core below which the process is at rest."""
 YOUNG = 1
 """The oldest generation in which requests leave garbage."""
+
+
+huge_pages = False
+"""Whether what stays is put into huge pages; proxy.gateway.speed says so."""
 
 
 def by_hand() -> bool:
@@ -46,11 +52,15 @@ def collect_if_due() -> None:
 
 
 async def at_rest() -> None:
-    """Runs until cancelled; collects and gives back once in each time of rest."""
-    rested, since = False, time.process_time()
+    """Runs until cancelled; collects and gives back once in each time of rest. Huge pages are also made where the
+    first look finds no rest."""
+    rested, since, first = False, time.process_time(), True
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         rests = time.process_time() - since < REST * LOOK_SECONDS
         if rests and not rested:
             give_back(YOUNG)
+        if huge_pages and (first or (rests and not rested)):
+            await asyncio.to_thread(put_together)  # which waits for the kernel, without Python's lock
+            first = False
         rested, since = rests, time.process_time()

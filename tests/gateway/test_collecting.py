@@ -63,6 +63,38 @@ async def main():
 asyncio.run(main())
 '''
 
+HUGE_PAGES = '''
+"""Works from the beginning, works on, rests, works, rests."""
+import asyncio, sys, time
+
+from proxy.gateway import collecting
+
+collecting.LOOK_SECONDS = 0.2
+collecting.give_back = lambda generation: None
+collecting.huge_pages = sys.argv[1] == "wanted"
+made = []
+collecting.put_together = lambda: made.append(now)
+
+
+async def work():
+    end = time.monotonic() + 5 * collecting.LOOK_SECONDS
+    while time.monotonic() < end:
+        await asyncio.sleep(0)
+
+
+async def main():
+    global now
+    task = asyncio.create_task(collecting.at_rest())
+    for now in ("start", "rest", "rest"):
+        await work()
+        if now == "rest":
+            await asyncio.sleep(5 * collecting.LOOK_SECONDS)
+    print(*made)
+
+
+asyncio.run(main())
+'''
+
 AT_REST = '''
 """Leaves garbage, works on, rests, works on, rests."""
 import asyncio, gc, time, weakref
@@ -134,6 +166,11 @@ def test_what_it_is_for() -> None:
 def test_at_rest() -> None:
     done = run("at rest", AT_REST)
     assert (done.returncode, done.stdout) == (0, "all done\n"), done.stderr
+
+
+def test_huge_pages() -> None:
+    assert run("wanted", HUGE_PAGES).stdout == "start rest rest\n"
+    assert run("not wanted", HUGE_PAGES).stdout == "\n"
 
 
 def test_the_gateway_looks_for_garbage(gateway: httpx.Client) -> None:

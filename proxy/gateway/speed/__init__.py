@@ -28,6 +28,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "model_infos": prices.remember_model_infos,  # 0.95
     "deployments": prices.remember_deployments,  # 0.90
     "garbage": runtime.collect_less_often,  # 0.93
+    "huge_pages": runtime.hold_memory_in_huge_pages,  # 0.90
     "settings": runtime.remember_settings,  # 0.91
     "cache_reads": runtime.read_caches_silently,  # 0.95
     "targets": runtime.name_targets_lightly,  # streaming 0.98

@@ -1,4 +1,4 @@
-"""Python's own work: collecting, settings."""
+"""Python's own work: memory, settings."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import gc
 import logging
 from typing import Any
 
+from proxy.gateway import collecting
+
 _YOUNG, _MIDDLE, _OLD = 5_000, 20, 50
 
 
 def collect_less_often() -> None:
     """Python looks for garbage cycles after each 700 objects more; a request makes some thousand and leaves few."""
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+
+
+def hold_memory_in_huge_pages() -> None:
+    """A request goes through objects all over some 300 MB, each page of which the processor has to find: see
+    proxy/gateway/pages.py."""
+    collecting.huge_pages = True
 
 
 def remember_settings() -> None:

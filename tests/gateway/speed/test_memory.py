@@ -15,6 +15,7 @@ from litellm.proxy.common_utils.cache_pydantic_utils import CacheCodec
 from litellm.proxy.config_resolvers.settings_store import SettingsStore
 from litellm.router import Router
 
+from proxy.gateway import collecting
 from proxy.gateway.speed import auth, prices, runtime
 from proxy.gateway.speed.copies import copies_of
 from tests.gateway.speed.conftest import Keep
@@ -189,3 +190,10 @@ def test_garbage_is_collected_less_often() -> None:
         assert gc.isenabled()
     finally:
         gc.set_threshold(*before)
+
+
+def test_what_stays_is_put_into_huge_pages(keep: Keep) -> None:
+    keep(collecting, "huge_pages")
+    assert collecting.huge_pages is False
+    runtime.hold_memory_in_huge_pages()
+    assert collecting.huge_pages is True
