@@ -43,6 +43,7 @@ Lever = Literal[
     "openai_ids",
     "openai_addresses",
     "stream_chunks",
+    "stream_ends",
     "stream_cycles",
 ]
 

@@ -14,7 +14,19 @@ from collections.abc import Callable, Mapping
 
 from proxy.catalog import Catalog
 from proxy.gateway.made_for import fits
-from proxy.gateway.speed import auth, callbacks, cycles, metrics, openai_sdk, prices, routing, runtime, spend, threads
+from proxy.gateway.speed import (
+    auth,
+    callbacks,
+    cycles,
+    metrics,
+    openai_sdk,
+    prices,
+    routing,
+    runtime,
+    spend,
+    stream_ends,
+    threads,
+)  # fmt: skip
 
 
 def _streams() -> None:
@@ -44,6 +56,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "openai_ids": openai_sdk.make_ids_in_stock,  # 0.96
     "openai_addresses": openai_sdk.remember_addresses,  # 0.95
     "stream_chunks": _streams,  # streaming 0.77*
+    "stream_ends": stream_ends.put_streams_together_once,  # streaming 0.75
     "stream_cycles": cycles.let_streams_go,  # streaming 0.92
     "cookies": openai_sdk.look_for_cookies_where_there_are_some,  # 0.93
     "team_rows": spend.share_rows,  # 0.95
