@@ -7,6 +7,8 @@ from typing import Any
 
 from proxy.gateway.speed.copies import copies_of
 
+_BY_THE_MAP = ("openai", "anthropic")
+"""Providers whose models are known from the price map alone; that of others may be asked of themselves."""
 _MOST = 1000
 """Entries of a memo: beyond it begins anew. The models of a catalogue need a few each."""
 
@@ -61,12 +63,14 @@ def register_prices_once() -> None:
 
 def remember_model_infos() -> None:
     """What is known of a deployment's model is put together from the price map, with deep copies, several times in
-    each request: for its context window, its limits, its prices and its savings. Here it is remembered for as long as
-    the price map is the same; each caller gets a dictionary of its own."""
+    each request: for its context window, its limits, its prices and its savings, and for the way to ask it. Here it is
+    remembered for as long as the price map is the same; each caller gets a dictionary of its own."""
+    from litellm import main
     from litellm.router import Router
     from litellm.utils import get_model_cost_mutation_generation as generation
 
     by_deployment, by_id = Router.get_router_model_info, Router.get_deployment_model_info
+    by_name = main.get_model_info_helper
     known: dict[Any, Any] = {}
     at = generation()
 
@@ -96,6 +100,15 @@ def remember_model_infos() -> None:
             return find()
         return remembered(("deployment", self, model_id, model_name), find)
 
+    def get_model_info_helper(model: str, custom_llm_provider: str | None = None, **named: Any) -> Any:
+        def find() -> Any:
+            return by_name(model=model, custom_llm_provider=custom_llm_provider, **named)
+
+        if named or custom_llm_provider not in _BY_THE_MAP:
+            return find()
+        return remembered(("name", model, custom_llm_provider), find)
+
+    main.get_model_info_helper = get_model_info_helper
     Router.get_router_model_info = get_router_model_info
     Router.get_deployment_model_info = get_deployment_model_info
 

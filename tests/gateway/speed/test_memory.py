@@ -81,24 +81,35 @@ def router() -> Router:
 
 
 @pytest.mark.usefixtures("price_map")
-def test_model_infos(keep: Keep, router: Router) -> None:
+def test_model_infos(keep: Keep, router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     def infos() -> list[Any]:
         deployment = router.model_list[0]
         return [
             router.get_router_model_info(deployment, "four"),
             router.get_router_model_info(router.get_deployment("one"), "four"),
             router.get_deployment_model_info("one", "gpt-4o"),
+            main.get_model_info_helper(model="gpt-4o", custom_llm_provider="openai"),
+            main.get_model_info_helper(model="gpt-4o"),
         ]
 
     wanted = infos()
     keep(Router, "get_router_model_info", "get_deployment_model_info")
+    keep(main, "get_model_info_helper")
+    find, found = main.get_model_info_helper, []
+    monkeypatch.setattr(main, "get_model_info_helper", lambda **named: found.append(named) or find(**named))
     prices.remember_model_infos()
     for _ in range(2):
         assert infos() == wanted
         for info in infos():
             info["max_input_tokens"] = 1  # a caller's own
+    assert [one["custom_llm_provider"] for one in found] == ["openai", None, None, None, None]
+    for _ in range(2):
+        with pytest.raises(Exception, match="isn't mapped"):
+            main.get_model_info_helper(model="unheard of", custom_llm_provider="openai")
     litellm.register_model({"one": {"input_cost_per_token": 5e-06, "litellm_provider": "openai"}})
+    litellm.register_model({"openai/gpt-4o": {"input_cost_per_token": 6e-06, "litellm_provider": "openai"}})
     assert infos()[2]["input_cost_per_token"] == 5e-06
+    assert infos()[3]["input_cost_per_token"] == 6e-06
 
 
 def test_deployments(keep: Keep, router: Router) -> None:
