@@ -15,12 +15,14 @@ import asyncio
 import gc
 import sys
 import time
+from itertools import count
 
 from proxy.gateway.pages import put_together
 from proxy.memory import give_back
 
 EVERY_SECONDS = 0.1
 LOOK_SECONDS = 2.0
+EARLY_LOOKS = 15
 REST = 0.05
 """The share of a core below which the process is at rest."""
 YOUNG = 1
@@ -52,15 +54,15 @@ def collect_if_due() -> None:
 
 
 async def at_rest() -> None:
-    """Runs until cancelled; collects and gives back once in each time of rest. Huge pages are also made where the
-    first look finds no rest."""
-    rested, since, first = False, time.process_time(), True
-    while True:
+    """Runs until cancelled; collects and gives back once in each time of rest, and makes huge pages. Of these there are
+    more with each look after the start, as what is shared with copies of the process is left alone."""
+    rested, since = False, time.process_time()
+    for look in count():
         await asyncio.sleep(LOOK_SECONDS)
         rests = time.process_time() - since < REST * LOOK_SECONDS
-        if rests and not rested:
+        begins = rests and not rested
+        if begins:
             give_back(YOUNG)
-        if huge_pages and (first or (rests and not rested)):
+        if huge_pages and (begins or look < EARLY_LOOKS):
             await asyncio.to_thread(put_together)  # which waits for the kernel, without Python's lock
-            first = False
         rested, since = rests, time.process_time()

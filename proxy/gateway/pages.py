@@ -19,7 +19,7 @@ DENSE = 0.9
 """The share of a huge page that has to be in use already: what is put together takes the rest as well."""
 _MADV_COLLAPSE = 25  # linux/mman.h
 _ANONYMOUS = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw.p \S+ \S+ 0 *(?:\[heap\])?$", re.MULTILINE)  # man proc_pid_maps
-_PRESENT = bytes(byte >> 7 for byte in range(256))  # man proc_pid_pagemap: the uppermost of 64 bits
+_OWN = bytes(byte & 0x81 == 0x81 for byte in range(256))  # man proc_pid_pagemap: bits 63 and 56, present and not shared
 
 
 def put_together() -> int:
@@ -35,7 +35,8 @@ def put_together() -> int:
 
 
 def _dense(size: int) -> Iterator[int]:
-    """Addresses of what could be a huge page of `size` bytes, and is in memory but for a few of its pages.
+    """Addresses of what could be a huge page of `size` bytes, and is in memory but for a few of its pages, not shared
+    with a copy of the process, which would keep what is shared as it is.
 
     Raises OSError where the process may not see that.
     """
@@ -47,7 +48,7 @@ def _dense(size: int) -> Iterator[int]:
             if first >= last:
                 continue
             pagemap.seek(first * pages * 8)
-            in_memory = pagemap.read((last - first) * pages * 8)[7::8].translate(_PRESENT)
+            own = pagemap.read((last - first) * pages * 8)[7::8].translate(_OWN)
             for number in range(last - first):
-                if in_memory.count(1, number * pages, (number + 1) * pages) >= DENSE * pages:
+                if own.count(1, number * pages, (number + 1) * pages) >= DENSE * pages:
                     yield (first + number) * size

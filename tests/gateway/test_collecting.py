@@ -70,6 +70,7 @@ import asyncio, sys, time
 from proxy.gateway import collecting
 
 collecting.LOOK_SECONDS = 0.2
+collecting.EARLY_LOOKS = 2
 collecting.give_back = lambda generation: None
 collecting.huge_pages = sys.argv[1] == "wanted"
 made = []
@@ -169,7 +170,7 @@ def test_at_rest() -> None:
 
 
 def test_huge_pages() -> None:
-    assert run("wanted", HUGE_PAGES).stdout == "start rest rest\n"
+    assert run("wanted", HUGE_PAGES).stdout == "start start rest rest\n"
     assert run("not wanted", HUGE_PAGES).stdout == "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,27 @@ def test_what_is_mostly_free_is_left_alone(memory: mmap.mmap) -> None:
     held = in_use("Rss")
     pages.put_together()
     assert in_use("Rss") - held < 8 * MB
+
+
+@needs_huge_pages
+def test_what_a_copy_of_the_process_shares_is_left_alone(memory: mmap.mmap) -> None:
+    touch(memory, 512)
+    going, gone = os.pipe()
+    copy = os.fork()
+    if not copy:
+        os.close(gone)
+        os.read(going, 1)
+        os._exit(0)
+    try:
+        huge = in_use("AnonHugePages")
+        pages.put_together()
+        assert in_use("AnonHugePages") - huge < WHOLE / 2
+    finally:
+        os.close(going)
+        os.close(gone)
+        os.waitpid(copy, 0)
+    pages.put_together()
+    assert in_use("AnonHugePages") - huge >= WHOLE - 4 * MB
 
 
 @needs_huge_pages
