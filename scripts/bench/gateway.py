@@ -133,7 +133,7 @@ def run(stack: Stack, given: Any, folder: Path) -> tuple[dict[str, Any], list[Ba
             for kind, streams in (("in one piece", False), ("streaming", True)):
                 asked = {name: one for name, one in servers.items() if not (streams and name == "Portkey")}
                 found = measure(asked, {**BODY, "stream": streams}, rounds=given.rounds, seconds=given.seconds, at=at)
-                show(f"{kind}, {at} connection{'s' if at > 1 else ''}", found)
+                show(f"{kind}, {at} connection{'s' if at > 1 else ''}", found, "simulator")
                 tables[f"{kind}, {at}"] = plain(found)
                 for name in ("gateway again", "LiteLLM's own"):
                     ratios = speed_ratios(found["gateway"], found[name])

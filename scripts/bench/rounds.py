@@ -150,12 +150,13 @@ def wait_for_rest(pids: Sequence[int]) -> None:
         quiet = quiet + 1 if cpu_seconds(pids) - before < 0.03 else 0
 
 
-def show(heading: str, rounds: Rounds) -> None:
-    """A table: each server's medians, and the first one's throughput and CPU as multiples of the others'."""
+def show(heading: str, rounds: Rounds, upstream: str | None = None) -> None:
+    """A table: each server's medians, and the first one's throughput and CPU as multiples of the others'; where
+    `upstream`, which the others ask, was measured too, also of the p50 that each adds to its."""
     print(f"\n{heading}")
     print(
         f"  {'':<18}{'requests/s':>10}  {'lowest to highest':<19}{'p50 ms':>8}{'p99 ms':>9}{'CPU us':>8}"
-        f"  {'requests/s, ratio':<26}CPU, ratio"
+        f"  {'requests/s, ratio':<26}{'CPU, ratio':<26}{'added p50, ratio' if upstream else ''}".rstrip()
     )
     first = next(iter(rounds.values()))
     for name, found in rounds.items():
@@ -165,7 +166,8 @@ def show(heading: str, rounds: Rounds) -> None:
             f"  {name:<18}{statistics.median(speeds):>10.0f}  {f'{speeds[0]:.0f} to {speeds[-1]:.0f}':<19}"
             f"{median(found, lambda r: r.p50):>8.2f}{median(found, lambda r: r.p99):>9.2f}"
             f"{f'{statistics.median(used):.0f}' if used else '':>8}"
-            f"  {spread(speed_ratios(first, found)):<26}{spread(cpu_ratios(first, found))}"
+            f"  {spread(speed_ratios(first, found)):<26}{spread(cpu_ratios(first, found)):<26}"
+            f"{spread(added_ratios(first, found, rounds[upstream])) if upstream else ''}".rstrip()
         )
 
 
@@ -177,6 +179,15 @@ def speed_ratios(first: Sequence[Measured], other: Sequence[Measured]) -> list[f
 def cpu_ratios(first: Sequence[Measured], other: Sequence[Measured]) -> list[float]:
     """CPU a request, likewise; nothing where one's is not known."""
     return sorted(a.cpu / b.cpu for a, b in zip(first, other, strict=True) if a.cpu and b.cpu)
+
+
+def added_ratios(first: Sequence[Measured], other: Sequence[Measured], upstream: Sequence[Measured]) -> list[float]:
+    """The p50 that the first adds to the upstream's by what the other adds, likewise; nothing where that is none."""
+    added = [
+        (a.round.p50 - own.round.p50, b.round.p50 - own.round.p50)
+        for a, b, own in zip(first, other, upstream, strict=True)
+    ]
+    return sorted(a / b for a, b in added if b > 0)
 
 
 def spread(ratios: Sequence[float]) -> str:
