@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 _WHOLE = "_speed_whole"
 _MOST_CHUNKS = 300
-"""Of a stream that is put together in a moment."""
+"""Of a stream that is put together in a moment, by the event loop."""
 
 
 def put_streams_together_once() -> None:
     """LiteLLM puts the chunks of a stream together to tell the usage, and again for log and spend, each time in a
     thread, with two copies for a cache that is not there, and looks for the usage in each chunk three times over.
-    Here it is done once, by the event loop, where the stream is short and brings its usage, so that nothing has to be
-    counted."""
+    Here it is done once, and by the event loop where the stream is short and brings its usage, so that nothing has to
+    be counted."""
+    import litellm
     from litellm.litellm_core_utils.streaming_chunk_builder_utils import ChunkProcessor
     from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
     from litellm.types.utils import ModelResponseStream
@@ -23,7 +25,7 @@ def put_streams_together_once() -> None:
     extract: Any = ChunkProcessor._extract_usage_chunk
 
     async def finalize_completed_stream(self: Any, cache_hit: bool) -> Any:
-        whole = put_together(self) if is_plain_end(self) else None
+        whole = await put_together(self) if self.sent_last_chunk is True and litellm.cache is None else None
         if whole is None:
             return await finalize(self, cache_hit)
         self._propagate_usage_cost_to_hidden_params(whole, self.custom_llm_provider)
@@ -50,35 +52,32 @@ def put_streams_together_once() -> None:
     ChunkProcessor._extract_usage_chunk = staticmethod(extract_usage_chunk)
 
 
-def is_plain_end(stream: Any) -> bool:
-    """Whether the provider has said all, in few chunks of which one of the last brings the usage, for no cache."""
-    import litellm
-
-    return (
-        stream.sent_last_chunk is True
-        and litellm.cache is None
-        and len(stream.chunks) <= _MOST_CHUNKS
-        and any(getattr(chunk, "usage", None) is not None for chunk in stream.chunks[-2:])
-    )
-
-
-def put_together(stream: Any) -> Any:
+async def put_together(stream: Any) -> Any:
     """As LiteLLM does, once for the same chunks; None where that fails, which it knows to handle."""
     import litellm
+    from litellm.litellm_core_utils.asyncify import asyncify
 
     number, whole = stream.__dict__.get(_WHOLE, (0, None))
-    if number != len(stream.chunks):
-        try:
-            whole = litellm.stream_chunk_builder(
-                chunks=stream.chunks,
-                messages=stream.messages,
-                logging_obj=stream.logging_obj,
-                count_prompt_tokens=stream.count_prompt_tokens,
-            )
-        except Exception:
-            whole = None
-        stream.__dict__[_WHOLE] = (len(stream.chunks), whole)
+    if number == len(stream.chunks):
+        return whole
+    build = partial(
+        litellm.stream_chunk_builder,
+        chunks=stream.chunks,
+        messages=stream.messages,
+        logging_obj=stream.logging_obj,
+        count_prompt_tokens=stream.count_prompt_tokens,
+    )
+    try:
+        whole = build() if is_short(stream.chunks) else await asyncify(build)()
+    except Exception:
+        whole = None
+    stream.__dict__[_WHOLE] = (len(stream.chunks), whole)
     return whole
+
+
+def is_short(chunks: list[Any]) -> bool:
+    """Whether these chunks are few and one of the last brings the usage."""
+    return len(chunks) <= _MOST_CHUNKS and any(getattr(chunk, "usage", None) is not None for chunk in chunks[-2:])
 
 
 def chunk_of_usage(stream: Any, whole: Any) -> Any:

@@ -108,18 +108,21 @@ def test_once_and_by_the_loop(built: Built, options: dict[str, Any]) -> None:
     assert built == [threading.current_thread()]
 
 
+@pytest.mark.parametrize("options", [{}, ASKED], ids=["", "usage"])
 @pytest.mark.parametrize("kind", ["texts", "usage in the first"])
 @pytest.mark.usefixtures("once", "logged")
-def test_what_may_have_to_be_counted_has_a_thread(built: Built, kind: str) -> None:
-    run(MORE_STREAMS[kind])
+def test_what_may_have_to_be_counted_has_a_thread(built: Built, kind: str, options: dict[str, Any]) -> None:
+    run(MORE_STREAMS[kind], **options)
     assert len(built) == 1
     assert built[0] is not threading.current_thread()
 
 
+@pytest.mark.parametrize("options", [{}, ASKED], ids=["", "usage"])
 @pytest.mark.usefixtures("once", "logged")
-def test_a_long_stream_has_a_thread(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_stream_has_a_thread(built: Built, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     monkeypatch.setattr(stream_ends, "_MOST_CHUNKS", 5)
-    run(PLAIN)
+    run(PLAIN, **options)
+    assert len(built) == 1
     assert built[0] is not threading.current_thread()
 
 
