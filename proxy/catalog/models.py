@@ -38,6 +38,7 @@ Lever = Literal[
     "row_texts",
     "savings",
     "spend_rows",
+    "valkey_trips",
     "openai_replies",
     "openai_requests",
     "openai_ids",

@@ -26,6 +26,7 @@ from proxy.gateway.speed import (
     spend,
     stream_ends,
     threads,
+    valkey,
 )  # fmt: skip
 
 
@@ -65,6 +66,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "row_texts": spend.write_plain_texts_at_once,  # 0.95
     "savings": spend.skip_savings_of_nothing,  # 0.98*
     "spend_rows": spend.write_rows_as_json,  # 0.96
+    "valkey_trips": valkey.send_together,  # where there is a Valkey: 0.90
 }
 
 
