@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +18,12 @@ from tests.conftest import Stack, until
 MB = 1 << 20
 WHOLE = 64 * MB
 PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-HAS_HUGE_PAGES = pages.HUGE.exists() and int(pages.HUGE.read_text()) == 2 * MB
+KERNEL = tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
+HAS_HUGE_PAGES = pages.HUGE.exists() and int(pages.HUGE.read_text()) == 2 * MB and KERNEL >= (6, 1)
 
-needs_huge_pages = pytest.mark.skipif(not HAS_HUGE_PAGES, reason="the system has no huge pages of 2 MB")
+needs_huge_pages = pytest.mark.skipif(
+    not HAS_HUGE_PAGES, reason="needs Linux 6.1 or later, with transparent huge pages of 2 MB"
+)
 
 
 @pytest.fixture
