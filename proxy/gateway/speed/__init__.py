@@ -27,7 +27,7 @@ from proxy.gateway.speed import (
     stream_ends,
     threads,
     valkey,
-)  # fmt: skip
+)
 
 
 def _streams() -> None:

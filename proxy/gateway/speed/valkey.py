@@ -15,9 +15,10 @@ _TOGETHER = frozenset({"MGET"})
 def send_together() -> None:
     """LiteLLM asks Valkey five times in a request, each time by a trip of its own: a connection is taken and put back,
     a packet sent, another read. Here all that comes up while others are on the way goes in one."""
-    from redis.asyncio import client
+    from redis.asyncio.client import Pipeline, Redis
 
-    pipelines, clients = vars(client)["Pipeline"], vars(client)["Redis"]
+    pipelines: Any = Pipeline
+    clients: Any = Redis
     run, run_one = pipelines.execute, clients.execute_command
 
     async def execute(self: Any, raise_on_error: bool = True) -> Any:
