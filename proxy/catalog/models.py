@@ -29,6 +29,7 @@ Lever = Literal[
     "short_prompts",
     "threads",
     "sync_callbacks",
+    "log_turns",
     "label_values",
     "limit_gauges",
     "cookies",

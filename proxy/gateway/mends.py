@@ -5,7 +5,9 @@ tests/e2e/test_front_doors.py tells when one of these is no longer needed, or no
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from contextlib import suppress
 from typing import Any
 
 from proxy.gateway.chat_mends import mend_chat
@@ -26,6 +28,7 @@ def mend() -> None:
     count_for_many_keys()
     mend_chat()
     tell_of_deleted_keys()
+    log_before_the_end()
 
 
 def ask_gemini_before_streaming() -> None:
@@ -171,3 +174,26 @@ def count_for_many_keys() -> None:
     keys = proxy_server.user_api_key_cache
     for cache in (usage, keys, keys.key_object_cache, proxy_server.spend_counter_cache):
         cache.in_memory_cache.max_size_in_memory = MOST_COUNTERS
+
+
+def log_before_the_end() -> None:
+    """Has LiteLLM, told to stop, finish logging the requests it has just answered before it writes their spend.
+
+    Left to itself it writes what is logged by then, and closes the database: what is logged a moment later is lost.
+    """
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+    from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager as Manager
+
+    wait_for_requests = Manager.wait_for_drain
+
+    async def wait_for_drain(*arguments: Any, **named: Any) -> int:
+        waited_for: int = await wait_for_requests(*arguments, **named)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), LOGGING_SECONDS)
+        return waited_for
+
+    Manager.wait_for_drain = staticmethod(wait_for_drain)
+
+
+LOGGING_SECONDS = 3
+"""What logging to others may hold up the end."""

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,14 +55,12 @@ def gateway_environment(
 
 
 @contextmanager
-def running(environment: Mapping[str, str], folder: Path):
-    """The URL of a gateway that is ready; stopped in the end."""
+def running(environment: Mapping[str, str], folder: Path, program: Sequence[str] = ("-m", "proxy.gateway")):
+    """The URL of a gateway that is ready; stopped in the end. `program`: what Python is given."""
     url = f"http://127.0.0.1:{environment['LITELLM_LOCAL_PORT']}"
     log = folder / "gateway.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "proxy.gateway"], env=dict(environment), stdout=output, stderr=output
-        )
+        process = subprocess.Popen([sys.executable, *program], env=dict(environment), stdout=output, stderr=output)
         try:
             _wait_until_ready(url, process, log)
             yield url

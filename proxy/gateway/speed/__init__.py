@@ -50,6 +50,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "short_prompts": routing.count_only_long_prompts,  # 0.79
     "threads": threads.prepare_in_place,  # 0.94
     "sync_callbacks": callbacks.no_thread_for_no_callback,  # 0.86
+    "log_turns": callbacks.log_in_turns,  # 0.91 (one at a time)
     "label_values": metrics.make_labels_directly,  # 0.99*
     "limit_gauges": metrics.leave_gauges_of_the_unlimited_alone,  # 0.97
     "openai_replies": openai_sdk.read_replies_by_plan,  # 0.87; streaming 0.84
