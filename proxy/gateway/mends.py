@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from contextlib import suppress
 from typing import Any
 
 from proxy.gateway.chat_mends import mend_chat
@@ -180,16 +179,19 @@ def log_before_the_end() -> None:
     """Has LiteLLM, told to stop, finish logging the requests it has just answered before it writes their spend.
 
     Left to itself it writes what is logged by then, and closes the database: what is logged a moment later is lost.
+    Streams are logged by tasks of their own, the rest by its worker.
     """
+    from litellm.litellm_core_utils.litellm_logging import Logging
     from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
     from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager as Manager
 
     wait_for_requests = Manager.wait_for_drain
+    of_a_stream = Logging.dispatch_success_handlers.__qualname__
 
     async def wait_for_drain(*arguments: Any, **named: Any) -> int:
         waited_for: int = await wait_for_requests(*arguments, **named)
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(GLOBAL_LOGGING_WORKER.flush(), LOGGING_SECONDS)
+        streams = [one for one in asyncio.all_tasks() if getattr(one.get_coro(), "__qualname__", "") == of_a_stream]
+        await asyncio.wait([asyncio.create_task(GLOBAL_LOGGING_WORKER.flush()), *streams], timeout=LOGGING_SECONDS)
         return waited_for
 
     Manager.wait_for_drain = staticmethod(wait_for_drain)
