@@ -28,9 +28,9 @@ def no_thread_for_no_callback() -> None:
 def log_in_turns() -> None:
     """LiteLLM logs a request right behind its reply, or before it, while the next one is there already. Here some are
     logged together: what logging goes through, the processor has at hand from the second one on, and the requests
-    between two turns have it out of their way. Who has a limit or a budget is logged at once, as the next request is
-    held against it. (How many tokens a model had in a minute is known a moment later; requests under way do not count
-    there either.)"""
+    between two turns have it out of their way. Who has a budget, or a limit of tokens or of requests at once, is logged
+    at once, as the next request is held against it. (How many tokens a model had in a minute is known a moment later;
+    requests under way do not count there either.)"""
     from litellm.litellm_core_utils.litellm_logging import Logging
     from litellm.litellm_core_utils.logging_worker import LoggingWorker
 
@@ -110,5 +110,5 @@ def limits_of(kind: type[Any]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[
     return limits, seen, tuple(name for name in names if name.endswith("metadata"))
 
 
-_LIMIT = re.compile("limit|budget|max_")
+_LIMIT = re.compile("(?<!rpm_)limit|budget|max_")  # requests a minute are counted before they are sent on
 _OWNERS = {"project_id", "agent_id", "invoked_agent_id", "matched_model_access_groups"}

@@ -91,7 +91,6 @@ def of_a_member(one: A) -> str:
 
 LIMITED: dict[str, Callable[[A], str]] = {
     "requests at once": lambda one: one.key(max_parallel_requests=1),
-    "requests": lambda one: one.key(rpm_limit=1000),
     "tokens": lambda one: one.key(tpm_limit=1_000_000),
     "tokens of a model": lambda one: one.key(model_tpm_limit={"gpt-4o-mini": 1_000_000}),
     "a budget": lambda one: one.key(max_budget=1),
@@ -103,6 +102,8 @@ LIMITED: dict[str, Callable[[A], str]] = {
 }
 UNLIMITED: dict[str, Callable[[A], str]] = {
     "a key": lambda one: one.key(),
+    "requests a minute": lambda one: one.key(rpm_limit=1000),
+    "requests a minute of a model": lambda one: one.key(model_rpm_limit={"gpt-4o-mini": 1000}),
     "a user": lambda one: of_a_user(one),
     "a team": lambda one: of_a_team(one),
 }
@@ -117,7 +118,7 @@ def test_who_has_limits_is_logged_at_once(gateway: A, what: str) -> None:
 
 @pytest.mark.parametrize("what", UNLIMITED)
 def test_others_are_logged_in_turns(gateway: A, what: str) -> None:
-    key, limited = UNLIMITED[what](gateway), gateway.key(rpm_limit=1000)
+    key, limited = UNLIMITED[what](gateway), gateway.key(tpm_limit=1_000_000)
     assert [gateway.ask(one) for one in (key, limited)] == [200, 200]
     until("a later one is logged", lambda: gateway.has_logged(limited), 10)
     assert not gateway.has_logged(key)
@@ -137,7 +138,7 @@ SET_ELSEWHERE: list[dict[str, Any]] = [
     {"organization_max_budget": 1},
     {"end_user_max_budget": 1},
     {"project_id": "of-a-test"},
-    {"team_metadata": {"model_rpm_limit": {"gpt-4o": 1}}},
+    {"team_metadata": {"model_tpm_limit": {"gpt-4o": 1}}},
     {"team_budget_snapshot": TeamBudgetSnapshot.model_validate({**OF_A_TEAM, "user_api_key_team_table_max_budget": 1})},
 ]
 
@@ -165,6 +166,11 @@ def test_what_is_not_known_to_be_of_a_key_is_logged_at_once() -> None:
 def test_one_at_a_time_is_enough_for_who_may_not_ask_twice_at_once(gateway: A) -> None:
     key = gateway.key(max_parallel_requests=1)
     assert [gateway.ask(key) for _ in range(5)] == [200] * 5
+
+
+def test_requests_a_minute_are_counted_all_the_same(gateway: A) -> None:
+    key = gateway.key(rpm_limit=2)
+    assert [gateway.ask(key, model="claude-sonnet-4") for _ in range(4)] == [200, 200, 429, 429]
 
 
 def test_those_that_wait_are_logged_at_the_end(stack: Stack, tmp_path: Path) -> None:
