@@ -122,18 +122,15 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, drain
     upgrade sends before, `patience` seconds."""
     import uvicorn
 
+    from proxy.gateway import ending
     from proxy.gateway.writes import GatheringProtocol
 
-    class Server(uvicorn.Server):
+    class Server(ending.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.collecting = [asyncio.create_task(collecting.at_rest())]
             if collecting.by_hand():
                 self.collecting.append(asyncio.create_task(collecting.between_callbacks()))
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            stopping.set()  # a stream of events would hold the end up for as long as it may
-            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         app,
@@ -145,7 +142,7 @@ def _serve(app: ASGIApp, listener: socket.socket, stopping: asyncio.Event, drain
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=round(drain),
     )
-    server = Server(config)
+    server = Server(config, stopping)
 
     def take_time() -> None:
         config.timeout_graceful_shutdown = round(patience)

@@ -1,7 +1,9 @@
-"""A gateway that is told to stop writes the spend of what it has just answered."""
+"""A gateway that is told to stop serves whom it has let connect, and writes the spend of what it has just answered."""
 
 from __future__ import annotations
 
+import socket
+import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.conftest import Stack, free_port
+from tests.conftest import Stack, free_port, until
 from tests.gateway.processes import running
 
 PROGRAM = """
@@ -36,6 +38,9 @@ sys.exit(main())
 """
 
 
+ASK = b"GET /health/liveliness HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_what_is_still_being_logged_is_written(stack: Stack, tmp_path: Path, stream: bool) -> None:
     environment = psutil.Process(stack.pid("gateway")).environ() | {"LITELLM_LOCAL_PORT": str(free_port())}
@@ -52,3 +57,53 @@ def test_what_is_still_being_logged_is_written(stack: Stack, tmp_path: Path, str
         name = sha256(key.encode()).hexdigest()
         rows = connection.execute('SELECT spend FROM "LiteLLM_SpendLogs" WHERE api_key = %s', [name]).fetchall()
     assert [spend > 0 for (spend,) in rows] == [True]
+
+
+def test_whoever_has_connected_is_served(stack: Stack, tmp_path: Path) -> None:
+    environment = psutil.Process(stack.pid("gateway")).environ() | {"LITELLM_LOCAL_PORT": str(free_port())}
+    address = ("127.0.0.1", int(environment["LITELLM_LOCAL_PORT"]))
+    served: list[bytes] = []
+    cut_off: list[str] = []
+
+    def ask_until_refused() -> None:
+        while True:
+            try:
+                connection = socket.create_connection(address, timeout=30)
+            except OSError:  # it has ended
+                return
+            with connection:
+                try:
+                    connection.sendall(ASK)
+                    served.append(connection.recv(1000)[:12])
+                except OSError as error:
+                    cut_off.append(repr(error))
+
+    clients = [threading.Thread(target=ask_until_refused) for _ in range(16)]
+    with running(environment, tmp_path):
+        for client in clients:
+            client.start()
+        until("some are served", lambda: len(served) > 100)
+    for client in clients:
+        client.join(60)
+    assert cut_off == []
+    assert set(served) == {b"HTTP/1.1 200"}
+
+
+def test_who_has_connected_may_still_ask(stack: Stack, tmp_path: Path) -> None:
+    port = str(free_port())
+    environment = psutil.Process(stack.pid("gateway")).environ() | {"LITELLM_LOCAL_PORT": port}
+    address = ("127.0.0.1", int(port))
+
+    def is_refused() -> bool:
+        try:
+            socket.create_connection(address, timeout=30).close()
+        except OSError:
+            return True
+        return False
+
+    with running(environment, tmp_path), socket.create_connection(address, timeout=30) as connection:
+        [gateway] = [one for one in psutil.Process().children() if one.environ().get("LITELLM_LOCAL_PORT") == port]
+        gateway.terminate()
+        until("nobody else may", is_refused)
+        connection.sendall(ASK)
+        assert connection.recv(1000)[:12] == b"HTTP/1.1 200"
