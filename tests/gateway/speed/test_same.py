@@ -254,7 +254,8 @@ def test_the_same_metrics(gateways: list[Gateway], answers: list[dict[str, httpx
 
 
 def samples(gateway: Gateway) -> dict[tuple[str, frozenset[tuple[str, str]]], float | None]:
-    """Name and labels -> value; None where that is a time."""
+    """Name and labels -> value; None where that is a time. Costs are added up in the order in which they are logged, which
+    shows in the last digit."""
     headers = {"Authorization": f"Bearer {gateway.stack.master_key}"}
     text = httpx.get(f"{gateway.url}/metrics", headers=headers, timeout=60, trust_env=False).raise_for_status().text
     found: dict[Any, float | None] = {}
@@ -272,7 +273,7 @@ def samples(gateway: Gateway) -> dict[tuple[str, frozenset[tuple[str, str]]], fl
             labels = {name: value.replace(gateway.hashed, "KEY") for name, value in sample.labels.items()}
             labels = {name: value.replace(hashed(gateway.limited), "LIMITED") for name, value in labels.items()}
             counts = sample.name.endswith(("_total", "_count"))
-            found[sample.name, frozenset(labels.items())] = sample.value if counts else None
+            found[sample.name, frozenset(labels.items())] = round(sample.value, 12) if counts else None
     return found
 
 
