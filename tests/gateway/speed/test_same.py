@@ -254,8 +254,8 @@ def test_the_same_metrics(gateways: list[Gateway], answers: list[dict[str, httpx
 
 
 def samples(gateway: Gateway) -> dict[tuple[str, frozenset[tuple[str, str]]], float | None]:
-    """Name and labels -> value; None where that is a time. Costs are added up in the order in which they are logged, which
-    shows in the last digit."""
+    """Name and labels -> value; None where that is a time. Costs are added up in the order in which they are logged,
+    which shows in the last digit."""
     headers = {"Authorization": f"Bearer {gateway.stack.master_key}"}
     text = httpx.get(f"{gateway.url}/metrics", headers=headers, timeout=60, trust_env=False).raise_for_status().text
     found: dict[Any, float | None] = {}
