@@ -87,12 +87,15 @@ def is_unlimited(call: Mapping[str, Any]) -> bool:
     """Whether the next request of whom this call was for is held against nothing that logging this one changes."""
     import litellm
     from litellm.litellm_core_utils.core_helpers import get_litellm_metadata_from_kwargs
+    from litellm.proxy._types import UserAPIKeyAuth
 
     metadata = get_litellm_metadata_from_kwargs(call)
     key = metadata.get("user_api_key_auth")
-    if key is None or litellm.max_budget or metadata.get("tags") or (key.team_id and key.user_id):
-        return False  # a tag may have a budget, and a member of a team
-    limits, snapshots, settings = limits_of(key.__class__)
+    if not isinstance(key, UserAPIKeyAuth) or litellm.max_budget:
+        return False
+    if metadata.get("tags") or (key.team_id and key.user_id):  # a tag may have a budget, and a member of a team
+        return False
+    limits, snapshots, settings = limits_of(UserAPIKeyAuth)
     return (
         not any(getattr(key, name) for name in limits)
         and not any((snapshot := getattr(key, name)) and snapshot.max_budget for name in snapshots)

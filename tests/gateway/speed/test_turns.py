@@ -161,6 +161,7 @@ def test_with_a_budget_for_all_everyone_is_logged_at_once(monkeypatch: pytest.Mo
 def test_what_is_not_known_to_be_of_a_key_is_logged_at_once() -> None:
     assert not callbacks.is_unlimited({})
     assert not callbacks.is_unlimited({"litellm_params": {"metadata": {}}})
+    assert not callbacks.is_unlimited({"litellm_params": {"metadata": {"user_api_key_auth": {"team_id": None}}}})
 
 
 def test_one_at_a_time_is_enough_for_who_may_not_ask_twice_at_once(gateway: A) -> None:
