@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
         until = loop.time() + SILENT_SECONDS
         while True:
             await asyncio.sleep(0.01)  # the loop reads
-            silent = any(getattr(one, "cycle", None) is None for one in self.server_state.connections)
+            silent = any(getattr(one, "cycle", one) is None for one in self.server_state.connections)
             if not silent or loop.time() > until:
                 return
 

@@ -1,6 +1,7 @@
-"""What LiteLLM 1.106.2 gets wrong on the APIs beside chat completions, put right in its own code. Used by app.py.
+"""What LiteLLM 1.106.2 gets wrong, put right in its own code; for chat completions in chat_mends.py. Used by app.py.
 
-tests/e2e/test_front_doors.py tells when one of these is no longer needed, or no longer fits.
+tests/e2e/test_front_doors.py and tests/gateway/test_ending.py tell when one of these is no longer needed, or no longer
+fits.
 """
 
 from __future__ import annotations

@@ -8,15 +8,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
+import psutil
+import psycopg
 import yaml
 
 from proxy.catalog import load_catalog, project_root
 from proxy.database.engine import engine_environment, prepare_engine
 from proxy.render.litellm import litellm_config, litellm_yaml
-from tests.conftest import free_port
+from tests.conftest import Stack, free_port
 
 START_SECONDS = 120
 
@@ -52,6 +55,23 @@ def gateway_environment(
         "LITELLM_SALT_KEY": "sk-" + "salt-of-a-test",
         "PYTHONPATH": str(project_root()),
     }
+
+
+def beside(stack: Stack) -> dict[str, str]:
+    """What a gateway needs beside that of a stack: on its database and simulator, on a port of its own."""
+    return psutil.Process(stack.pid("gateway")).environ() | {"LITELLM_LOCAL_PORT": str(free_port())}
+
+
+def hashed(key: str) -> str:
+    """A virtual key as LiteLLM keeps it."""
+    return sha256(key.encode()).hexdigest()
+
+
+def spend_of(stack: Stack, key: str) -> list[float]:
+    """In USD, request by request, as the database has it."""
+    with psycopg.connect(stack.database_url) as connection:
+        found = connection.execute('SELECT spend FROM "LiteLLM_SpendLogs" WHERE api_key = %s', [hashed(key)]).fetchall()
+    return [spend for (spend,) in found]
 
 
 @contextmanager

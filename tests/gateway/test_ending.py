@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
-from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import psutil
-import psycopg
 import pytest
 
-from tests.conftest import Stack, free_port, until
-from tests.gateway.processes import running
+from tests.conftest import Stack, until
+from tests.gateway.processes import beside, running, spend_of
 
 PROGRAM = """
 import asyncio, sys
@@ -43,7 +41,7 @@ ASK = b"GET /health/liveliness HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_what_is_still_being_logged_is_written(stack: Stack, tmp_path: Path, stream: bool) -> None:
-    environment = psutil.Process(stack.pid("gateway")).environ() | {"LITELLM_LOCAL_PORT": str(free_port())}
+    environment = beside(stack)
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}], "stream": stream}
     with (
         running(environment, tmp_path, ["-c", PROGRAM]) as url,
@@ -53,14 +51,11 @@ def test_what_is_still_being_logged_is_written(stack: Stack, tmp_path: Path, str
         key = client.post("/key/generate", json={}, headers=master).raise_for_status().json()["key"]
         own = {"Authorization": f"Bearer {key}"}
         client.post("/v1/chat/completions", json=body, headers=own).raise_for_status()
-    with psycopg.connect(stack.database_url) as connection:
-        name = sha256(key.encode()).hexdigest()
-        rows = connection.execute('SELECT spend FROM "LiteLLM_SpendLogs" WHERE api_key = %s', [name]).fetchall()
-    assert [spend > 0 for (spend,) in rows] == [True]
+    assert [spend > 0 for spend in spend_of(stack, key)] == [True]
 
 
 def test_whoever_has_connected_is_served(stack: Stack, tmp_path: Path) -> None:
-    environment = psutil.Process(stack.pid("gateway")).environ() | {"LITELLM_LOCAL_PORT": str(free_port())}
+    environment = beside(stack)
     address = ("127.0.0.1", int(environment["LITELLM_LOCAL_PORT"]))
     served: list[bytes] = []
     cut_off: list[str] = []
@@ -90,8 +85,8 @@ def test_whoever_has_connected_is_served(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_who_has_connected_may_still_ask(stack: Stack, tmp_path: Path) -> None:
-    port = str(free_port())
-    environment = psutil.Process(stack.pid("gateway")).environ() | {"LITELLM_LOCAL_PORT": port}
+    environment = beside(stack)
+    port = environment["LITELLM_LOCAL_PORT"]
     address = ("127.0.0.1", int(port))
 
     def is_refused() -> bool:

@@ -6,7 +6,6 @@ of one gateway, too (ids, times), is taken out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import uuid
@@ -26,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.catalog import load_catalog
 from proxy.simulator.client import DoubleClient
 from tests.conftest import Stack, free_port, until
-from tests.gateway.processes import running
+from tests.gateway.processes import hashed, running
 
 ALIASES = list(load_catalog().models)
 LIMITED = "claude-sonnet-4"  # has no chain
@@ -63,10 +62,6 @@ class Gateway:
         with psycopg.connect(self.stack.database_url, row_factory=psycopg.rows.dict_row) as connection:
             sql = f'SELECT * FROM "{table}" WHERE api_key = %s ORDER BY {order}'
             return connection.execute(sql, [self.hashed]).fetchall()  # type: ignore[call-overload]
-
-
-def hashed(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 @pytest.fixture(scope="module")

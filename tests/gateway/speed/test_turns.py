@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from hashlib import sha256
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import litellm
-import psutil
-import psycopg
 import pytest
 from litellm.proxy._types import UserAPIKeyAuth
 from litellm.types.proxy.carried_budget_state import TeamBudgetSnapshot
 
 from proxy.gateway.speed import callbacks
-from tests.conftest import Stack, free_port, until
-from tests.gateway.processes import running
+from tests.conftest import Stack, until
+from tests.gateway.processes import beside, hashed, running, spend_of
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 LONG = 600
@@ -32,21 +30,12 @@ sys.exit(main())
 """
 
 
-class A:
-    """A gateway beside the shared stack, on its database and simulator, that logs in turns of ten minutes."""
+class Gateway:
+    """One that logs in turns of ten minutes."""
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
-        environment = psutil.Process(stack.pid("gateway")).environ() | {"LITELLM_LOCAL_PORT": str(free_port())}
-        self._running = running(environment, folder, ["-c", PROGRAM])
-        self._master = {"Authorization": f"Bearer {stack.master_key}"}
-
-    def __enter__(self) -> A:
-        self._client = httpx.Client(base_url=self._running.__enter__(), timeout=60, trust_env=False)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._client.close()
-        self._running.__exit__(*error)
+    def __init__(self, client: httpx.Client, master_key: str) -> None:
+        self._client = client
+        self._master = {"Authorization": f"Bearer {master_key}"}
 
     def admin(self, path: str, **body: Any) -> dict[str, Any]:
         made: dict[str, Any] = self._client.post(path, json=body, headers=self._master).raise_for_status().json()
@@ -65,31 +54,40 @@ class A:
     def has_logged(self, key: str) -> bool:
         """Whether the metrics, which are counted when a request is logged, know of this key's."""
         found = self._client.get("/metrics", headers=self._master).raise_for_status().text
-        name = sha256(key.encode()).hexdigest()
+        name = hashed(key)
         return any(line.startswith("litellm_spend_metric_total{") and name in line for line in found.splitlines())
 
 
+@contextmanager
+def in_turns(stack: Stack, folder: Path) -> Iterator[Gateway]:
+    with (
+        running(beside(stack), folder, ["-c", PROGRAM]) as url,
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
+        yield Gateway(client, stack.master_key)
+
+
 @pytest.fixture(scope="module")
-def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A]:
-    with A(stack, tmp_path_factory.mktemp("turns")) as one:
+def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with in_turns(stack, tmp_path_factory.mktemp("turns")) as one:
         yield one
 
 
-def of_a_user(one: A, **settings: Any) -> str:
+def of_a_user(one: Gateway, **settings: Any) -> str:
     return one.key(user_id=one.admin("/user/new", auto_create_key=False, **settings)["user_id"])
 
 
-def of_a_team(one: A, **settings: Any) -> str:
+def of_a_team(one: Gateway, **settings: Any) -> str:
     return one.key(team_id=one.admin("/team/new", **settings)["team_id"])
 
 
-def of_a_member(one: A) -> str:
+def of_a_member(one: Gateway) -> str:
     user = one.admin("/user/new", auto_create_key=False)["user_id"]
     team = one.admin("/team/new", members_with_roles=[{"role": "user", "user_id": user}])["team_id"]
     return one.key(team_id=team, user_id=user)
 
 
-LIMITED: dict[str, Callable[[A], str]] = {
+LIMITED: dict[str, Callable[[Gateway], str]] = {
     "requests at once": lambda one: one.key(max_parallel_requests=1),
     "tokens": lambda one: one.key(tpm_limit=1_000_000),
     "tokens of a model": lambda one: one.key(model_tpm_limit={"gpt-4o-mini": 1_000_000}),
@@ -100,7 +98,7 @@ LIMITED: dict[str, Callable[[A], str]] = {
     "a team's tokens": lambda one: of_a_team(one, tpm_limit=1_000_000),
     "a member of a team": of_a_member,
 }
-UNLIMITED: dict[str, Callable[[A], str]] = {
+UNLIMITED: dict[str, Callable[[Gateway], str]] = {
     "a key": lambda one: one.key(),
     "requests a minute": lambda one: one.key(rpm_limit=1000),
     "requests a minute of a model": lambda one: one.key(model_rpm_limit={"gpt-4o-mini": 1000}),
@@ -110,14 +108,14 @@ UNLIMITED: dict[str, Callable[[A], str]] = {
 
 
 @pytest.mark.parametrize("what", LIMITED)
-def test_who_has_limits_is_logged_at_once(gateway: A, what: str) -> None:
+def test_who_has_limits_is_logged_at_once(gateway: Gateway, what: str) -> None:
     key = LIMITED[what](gateway)
     assert gateway.ask(key) == 200
     until("it is logged", lambda: gateway.has_logged(key), 10)
 
 
 @pytest.mark.parametrize("what", UNLIMITED)
-def test_others_are_logged_in_turns(gateway: A, what: str) -> None:
+def test_others_are_logged_in_turns(gateway: Gateway, what: str) -> None:
     key, limited = UNLIMITED[what](gateway), gateway.key(tpm_limit=1_000_000)
     assert [gateway.ask(one) for one in (key, limited)] == [200, 200]
     until("a later one is logged", lambda: gateway.has_logged(limited), 10)
@@ -126,7 +124,7 @@ def test_others_are_logged_in_turns(gateway: A, what: str) -> None:
     assert gateway.has_logged(key)
 
 
-def test_what_has_a_tag_is_logged_at_once(gateway: A) -> None:
+def test_what_has_a_tag_is_logged_at_once(gateway: Gateway) -> None:
     key = gateway.key()
     assert gateway.ask(key, metadata={"tags": ["of a test"]}) == 200
     until("it is logged", lambda: gateway.has_logged(key), 10)
@@ -164,26 +162,24 @@ def test_what_is_not_known_to_be_of_a_key_is_logged_at_once() -> None:
     assert not callbacks.is_unlimited({"litellm_params": {"metadata": {"user_api_key_auth": {"team_id": None}}}})
 
 
-def test_one_at_a_time_is_enough_for_who_may_not_ask_twice_at_once(gateway: A) -> None:
+def test_one_at_a_time_is_enough_for_who_may_not_ask_twice_at_once(gateway: Gateway) -> None:
     key = gateway.key(max_parallel_requests=1)
     assert [gateway.ask(key) for _ in range(5)] == [200] * 5
 
 
-def test_requests_a_minute_are_counted_all_the_same(gateway: A) -> None:
+def test_requests_a_minute_are_counted_all_the_same(gateway: Gateway) -> None:
     key = gateway.key(rpm_limit=2)
     assert [gateway.ask(key, model="claude-sonnet-4") for _ in range(4)] == [200, 200, 429, 429]
 
 
 def test_those_that_wait_are_logged_at_the_end(stack: Stack, tmp_path: Path) -> None:
-    with A(stack, tmp_path) as one:
+    with in_turns(stack, tmp_path) as one:
         key = one.key()
         assert [one.ask(key) for _ in range(3)] == [200] * 3
         assert not one.has_logged(key)
-    with psycopg.connect(stack.database_url) as connection:
-        name = sha256(key.encode()).hexdigest()
-        rows = connection.execute('SELECT spend FROM "LiteLLM_SpendLogs" WHERE api_key = %s', [name]).fetchall()
-    assert len(rows) == 3
-    assert all(spend > 0 for (spend,) in rows)
+    spend = spend_of(stack, key)
+    assert len(spend) == 3
+    assert all(one > 0 for one in spend)
 
 
 def test_a_turn_begins_when_enough_wait(monkeypatch: pytest.MonkeyPatch) -> None:
