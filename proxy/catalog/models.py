@@ -40,6 +40,7 @@ Lever = Literal[
     "savings",
     "spend_rows",
     "valkey_trips",
+    "mcp_later",
     "openai_replies",
     "openai_requests",
     "openai_ids",

@@ -3,6 +3,7 @@ dozen that are asked: validators when a request first needs them, what dependenc
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ _NAMES = ("request", "websocket", "http_connection", "response", "background_tas
 def install() -> None:
     make_validators_later()
     share_dependencies()
+    know_old_models_without_pydantic_v1()
 
 
 class Later:
@@ -57,6 +59,19 @@ def share_dependencies() -> None:
         return found
 
     of.get_dependant = get_dependant  # routing.py keeps the other one, for the routes themselves
+
+
+def know_old_models_without_pydantic_v1() -> None:
+    """It refuses models of pydantic's version 1, and loads that, 5 MB, to tell them: where nobody has, none are."""
+    from fastapi._compat import shared
+
+    compat: Any = shared
+    is_old = compat.is_pydantic_v1_model_class
+
+    def is_pydantic_v1_model_class(cls: Any) -> bool:
+        return "pydantic.v1.main" in sys.modules and bool(is_old(cls))
+
+    compat.is_pydantic_v1_model_class = is_pydantic_v1_model_class
 
 
 def _parameters(dependant: Any) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Packages that hand on names of their modules, thousands of classes, of which a gateway asks for a few.
 
-The `__init__` of these says `from .module import Name` and nothing else, so that all their modules are loaded when one
-of them is. Here a name is fetched when it is asked for. A package whose `__init__` does anything else is loaded as
+The `__init__` of these says `from .module import Name` and hardly anything else, so that all their modules are loaded
+when one of them is. Here a name is fetched when it is asked for. A package whose `__init__` does more is loaded as
 ever. `install` is called once, before LiteLLM is imported.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -18,8 +19,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# OpenAI's SDK: 1,700 kinds of objects of all its APIs; MCP's: three versions of its protocol, and a server
-_PACKAGES = ("openai.types", "openai.resources", "mcp", "mcp_types")
+# OpenAI's SDK: 1,700 kinds of objects of all its APIs; MCP's: three versions of its protocol, and a server;
+# pydantic as it was before version 2: prisma's client has five small things of it
+_PACKAGES = ("openai.types", "openai.resources", "mcp", "mcp_types", "pydantic.v1")
+
+ALL = "__all__"
+_ALL = re.compile(rf"^{ALL}\b(?: = (\[[^]]*\]|\([^)]*\)|[^\n]*))?", re.MULTILINE)
 
 
 def install() -> None:
@@ -62,21 +67,43 @@ def exports_of(source: bytes, package: str, folder: Path) -> Exports | None:
     for line in ast.parse(source).body:
         if isinstance(line, ast.ImportFrom) and line.module != "__future__":
             module = importlib.util.resolve_name("." * line.level + (line.module or ""), package)
-            for name in line.names:
-                shown = name.asname or name.name
+            names = _names(line, module)
+            if names is None:
+                return None
+            for name, shown in names:
                 is_module = not files.isdisjoint({shown, f"{shown}.py"})
-                if name.name == "*" or (is_module and (module, name.name) != (package, shown)):
+                if is_module and (module, name) != (package, shown):
                     return None
-                exports[shown] = (module, name.name)
+                exports[shown] = (module, name)
+        elif (assigned := _assigned(line)) and isinstance(assigned[1], ast.Name) and assigned[1].id in exports:
+            exports[assigned[0]] = exports[assigned[1].id]
         elif not _says_nothing(line):
             return None
     return exports
 
 
+def _names(line: ast.ImportFrom, module: str) -> list[tuple[str, str]] | None:
+    """What a line imports, with its name here; None where that cannot be told."""
+    if line.names[0].name != "*":
+        return [(one.name, one.asname or one.name) for one in line.names if one.name != ALL]
+    spec = importlib.util.find_spec(module)
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
+        return None
+    said = _ALL.findall(importlib.util.decode_source(spec.loader.get_data(spec.loader.path)))
+    return [(name, name) for name in ast.literal_eval(said[0])] if len(said) == 1 else None
+
+
+def _assigned(line: ast.stmt) -> tuple[str, ast.expr] | None:
+    """The one name that a line gives a value to, and that."""
+    if isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name):
+        return line.targets[0].id, line.value
+    return None
+
+
 def _says_nothing(line: ast.stmt) -> bool:
     """A docstring, an import from the future, or `__all__`."""
-    if isinstance(line, ast.Assign):
-        return [ast.unparse(target) for target in line.targets] == ["__all__"] and isinstance(line.value, ast.List)
+    if assigned := _assigned(line):
+        return assigned[0] == ALL and isinstance(assigned[1], ast.List)
     return isinstance(line, ast.ImportFrom) or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
 
 

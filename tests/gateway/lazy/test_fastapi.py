@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import pytest
 from fastapi import Depends, FastAPI, Header, Query, Request, Security
-from fastapi._compat import v2
+from fastapi._compat import shared, v2
 from fastapi.dependencies import utils
+from fastapi.exceptions import PydanticV1NotSupportedError
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 from pydantic import BaseModel, Field
@@ -105,6 +107,7 @@ def answers(app: FastAPI) -> list[tuple[int, object]]:
 def as_ever(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """An app made before; after the test FastAPI is as it was."""
     monkeypatch.setattr(utils, "get_dependant", utils.get_dependant)
+    monkeypatch.setattr(shared, "is_pydantic_v1_model_class", shared.is_pydantic_v1_model_class)
     monkeypatch.setattr(v2.ModelField, "__post_init__", v2.ModelField.__post_init__)
     monkeypatch.setattr(v2.ModelField, "_type_adapter", None, raising=False)
     monkeypatch.delattr(v2.ModelField, "_type_adapter")
@@ -166,3 +169,27 @@ def test_dependencies_are_worked_out_once(as_ever: FastAPI, monkeypatch: pytest.
     ):
         assert [field.name for field in one.dependencies[1].query_params] == query
         assert [field.name for field in one.dependencies[1].path_params] == path
+
+
+def test_models_of_pydantics_first_version_are_refused(as_ever: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    lazily.install()
+    from pydantic.v1 import main
+
+    old = type("Old", (main.BaseModel,), {"__annotations__": {}})
+    for annotation in (old, list[old], old | None):  # type: ignore[valid-type]
+        assert shared.annotation_is_pydantic_v1(annotation)
+        with pytest.raises(PydanticV1NotSupportedError):
+            add(annotation)
+    assert not shared.annotation_is_pydantic_v1(Thing)
+    monkeypatch.delitem(sys.modules, "pydantic.v1.main")
+    assert not shared.annotation_is_pydantic_v1(Thing)
+    assert "pydantic.v1.main" not in sys.modules
+
+
+def add(annotation: object) -> None:
+    """A route with such a body."""
+
+    def make(thing: object) -> None: ...
+
+    make.__annotations__["thing"] = annotation
+    FastAPI().post("/old")(make)
