@@ -85,17 +85,16 @@ def a_stack(folder: Path) -> Iterator[Stack]:
     config = folder / "proxy.yaml"
     text = (project_root() / "config" / "proxy.yaml").read_text(encoding="utf-8")
     config.write_text(re.sub(r"(requests_per_minute:) *\d+", rf"\1 {NO_LIMIT}", text), encoding="utf-8")
-    env_file = folder / ".env"
-    with an_up(folder / "state", "--no-smoke", "--config", str(config), "--env-file", str(env_file)):
+    with an_up(folder / "state", "--no-smoke", "--config", str(config), "--env-file", str(folder / ".env")):
         run = json.loads((folder / "state" / "run.json").read_text(encoding="utf-8"))
-        master = {"Authorization": f"Bearer {secrets.read_env_file(env_file)[secrets.MASTER_KEY]}"}
+        pid = run["services"]["gateway"]["pid"]
+        environment = psutil.Process(pid).environ()  # the keys are those of the file, or whoever measures has set them
+        master = {"Authorization": f"Bearer {environment[secrets.MASTER_KEY]}"}
         with httpx.Client(base_url=run["url"], headers=master, timeout=30, trust_env=False) as client:
             client.put("/_double/script", json={"rules": [{"reply": {"text": TEXT}}]}).raise_for_status()
             key = client.post("/key/generate", json={}).raise_for_status().json()["key"]
             client.get("/openapi.json").raise_for_status()  # a first start computes it in a process of its own
-        pid = run["services"]["gateway"]["pid"]
-        state = StateDir(folder / "state")
-        yield Stack(run["url"], pid, psutil.Process(pid).environ(), key, run["simulator_url"], state)
+        yield Stack(run["url"], pid, environment, key, run["simulator_url"], StateDir(folder / "state"))
 
 
 @contextmanager
