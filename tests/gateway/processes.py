@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -72,6 +73,21 @@ def spend_of(stack: Stack, key: str) -> list[float]:
     with psycopg.connect(stack.database_url) as connection:
         found = connection.execute('SELECT spend FROM "LiteLLM_SpendLogs" WHERE api_key = %s', [hashed(key)]).fetchall()
     return [spend for (spend,) in found]
+
+
+class Asked:
+    """A gateway, asked with the master key, or for keys of its own."""
+
+    def __init__(self, client: httpx.Client, master_key: str) -> None:
+        self._client = client
+        self._master = {"Authorization": f"Bearer {master_key}"}
+
+    def admin(self, path: str, **body: Any) -> dict[str, Any]:
+        made: dict[str, Any] = self._client.post(path, json=body, headers=self._master).raise_for_status().json()
+        return made
+
+    def key(self, **settings: Any) -> str:
+        return str(self.admin("/key/generate", **settings)["key"])
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from typing import Any
 _PACKAGES = ("openai.types", "openai.resources", "mcp", "mcp_types", "pydantic.v1")
 
 ALL = "__all__"
-_ALL = re.compile(rf"^{ALL}\b(?: = (\[[^]]*\]|\([^)]*\)|[^\n]*))?", re.MULTILINE)
+_LISTED = re.compile(rf"^{ALL}\b(?: = (\[[^]]*\]|\([^)]*\)|[^\n]*))?", re.MULTILINE)
 
 
 def install() -> None:
@@ -89,7 +89,7 @@ def _names(line: ast.ImportFrom, module: str) -> list[tuple[str, str]] | None:
     spec = importlib.util.find_spec(module)
     if spec is None or not isinstance(spec.loader, SourceFileLoader):
         return None
-    said = _ALL.findall(importlib.util.decode_source(spec.loader.get_data(spec.loader.path)))
+    said = _LISTED.findall(importlib.util.decode_source(spec.loader.get_data(spec.loader.path)))
     return [(name, name) for name in ast.literal_eval(said[0])] if len(said) == 1 else None
 
 

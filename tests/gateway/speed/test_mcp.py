@@ -15,7 +15,7 @@ import pytest
 
 from proxy.gateway.speed.mcp import MANAGER
 from tests.conftest import Stack
-from tests.gateway.processes import beside, running
+from tests.gateway.processes import Asked, beside, running
 
 PROGRAM = """
 import json, os, signal, sys
@@ -93,22 +93,19 @@ def test_headers_and_handlers_are_the_same() -> None:
     }
 
 
-class Gateway:
+class Gateway(Asked):
     """One beside the shared stack, and once it has ended, the modules that it had loaded."""
 
-    def __init__(self, url: str, master_key: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=60, trust_env=False)
-        self._master = {"Authorization": f"Bearer {master_key}"}
+    def __init__(self, client: httpx.Client, master_key: str) -> None:
+        super().__init__(client, master_key)
         self.modules: set[str] = set()
 
-    def admin(self, method: str, path: str, body: Any = None) -> Any:
-        return self._client.request(method, path, json=body, headers=self._master).raise_for_status().json()
+    def servers(self) -> list[str]:
+        found = self._client.get("/v1/mcp/server", headers=self._master).raise_for_status().json()
+        return [one["server_name"] for one in found]
 
-    def remove(self, path: str) -> None:
-        self._client.delete(path, headers=self._master).raise_for_status()
-
-    def key(self, **settings: Any) -> str:
-        return str(self.admin("POST", "/key/generate", settings)["key"])
+    def remove(self, server: str) -> None:
+        self._client.delete(f"/v1/mcp/server/{server}", headers=self._master).raise_for_status()
 
     def ask(self, path: str, body: dict[str, Any], key: str, **headers: str) -> httpx.Response:
         sent = {"Authorization": f"Bearer {key}", **headers}
@@ -119,8 +116,11 @@ class Gateway:
 def a_gateway(stack: Stack, folder: Path) -> Iterator[Gateway]:
     told = folder / "modules.json"
     environment = beside(stack) | {"MODULES": str(told)}
-    with running(environment, folder, ["-c", PROGRAM]) as url:
-        gateway = Gateway(url, stack.master_key)
+    with (
+        running(environment, folder, ["-c", PROGRAM]) as url,
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
+        gateway = Gateway(client, stack.master_key)
         yield gateway
     gateway.modules = set(json.loads(told.read_text()))
 
@@ -143,23 +143,20 @@ def test_who_has_nothing_to_do_with_mcp_does_not_load_it(stack: Stack, tmp_path:
 def test_who_asks_for_it_has_it(stack: Stack, tmp_path: Path) -> None:
     made = {"server_name": "a_server", "url": "http://127.0.0.1:9/mcp", "transport": "http", "auth_type": "none"}
     with a_gateway(stack, tmp_path) as gateway:
-        assert gateway.admin("GET", "/v1/mcp/server") == []
-        server = gateway.admin("POST", "/v1/mcp/server", made)["server_id"]
+        assert gateway.servers() == []
+        server = gateway.admin("/v1/mcp/server", **made)["server_id"]
         try:
-            assert [one["server_name"] for one in gateway.admin("GET", "/v1/mcp/server")] == ["a_server"]
+            assert gateway.servers() == ["a_server"]
             with a_gateway(stack, tmp_path) as later:
                 pass
         finally:
-            gateway.remove(f"/v1/mcp/server/{server}")
+            gateway.remove(server)
     assert MANAGER in gateway.modules
     assert MANAGER in later.modules, "what is in the database is loaded at the start"
 
 
 def test_a_key_of_mcp_is_known_as_one(stack: Stack, tmp_path: Path) -> None:
     with a_gateway(stack, tmp_path) as gateway:
-        body = {"messages": SAID}
-        assert (
-            gateway.ask("/v1/chat/completions", body, gateway.key(), **{"x-mcp-one-authorization": "any"}).status_code
-            == 200
-        )
+        headers = {"x-mcp-one-authorization": "any"}
+        assert gateway.ask("/v1/chat/completions", {"messages": SAID}, gateway.key(), **headers).status_code == 200
     assert MANAGER in gateway.modules

@@ -16,7 +16,7 @@ from litellm.types.proxy.carried_budget_state import TeamBudgetSnapshot
 
 from proxy.gateway.speed import callbacks
 from tests.conftest import Stack, until
-from tests.gateway.processes import beside, hashed, running, spend_of
+from tests.gateway.processes import Asked, beside, hashed, running, spend_of
 
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 LONG = 600
@@ -30,19 +30,8 @@ sys.exit(main())
 """
 
 
-class Gateway:
+class Gateway(Asked):
     """One that logs in turns of ten minutes."""
-
-    def __init__(self, client: httpx.Client, master_key: str) -> None:
-        self._client = client
-        self._master = {"Authorization": f"Bearer {master_key}"}
-
-    def admin(self, path: str, **body: Any) -> dict[str, Any]:
-        made: dict[str, Any] = self._client.post(path, json=body, headers=self._master).raise_for_status().json()
-        return made
-
-    def key(self, **settings: Any) -> str:
-        return str(self.admin("/key/generate", **settings)["key"])
 
     def ask(self, key: str, **more: Any) -> int:
         headers = {"Authorization": f"Bearer {key}"}
