@@ -317,6 +317,12 @@ class Cluster:
         self._write_nginx()
         docker("kill", "--signal", "HUP", self.ingress)
 
+    def nginx_takes_over(self) -> bool:
+        """Whether nginx is between two configurations: for a tenth of a second after the new worker has begun, the old
+        one takes connections as well, and sends them where it always did."""
+        titles = docker("top", self.ingress, "-eo", "pid,args").splitlines()
+        return sum(title.rstrip().endswith("nginx: worker process") for title in titles) > 1
+
     def _write_nginx(self) -> None:
         """ingress-nginx' directives for what the Ingress' annotations ask for; its endpoints are the ready pods."""
         asked = {

@@ -102,6 +102,7 @@ def test_a_hung_replica_is_out_within_a_probes_period(cluster: Cluster) -> None:
         until("it is out of rotation", lambda: pod not in cluster.endpoints(), 60)
         assert time.monotonic() - hung < 2 * (probe["periodSeconds"] + probe["timeoutSeconds"])
         until("nginx has reloaded", goes_around_it)
+        until("its old worker takes no more", lambda: not cluster.nginx_takes_over())
         with asking(cluster, key) as load:
             until("the others serve", lambda: load.served >= 16)
         assert load.failed == []
