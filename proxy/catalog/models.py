@@ -40,6 +40,7 @@ Lever = Literal[
     "savings",
     "spend_rows",
     "valkey_trips",
+    "valkey_callers",
     "mcp_later",
     "openai_replies",
     "openai_requests",
@@ -48,6 +49,7 @@ Lever = Literal[
     "stream_chunks",
     "stream_ends",
     "stream_cycles",
+    "reply_cycles",
 ]
 
 

@@ -61,6 +61,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "stream_chunks": _streams,  # streaming 0.77*
     "stream_ends": stream_ends.put_streams_together_once,  # streaming 0.75
     "stream_cycles": cycles.let_streams_go,  # streaming 0.92
+    "reply_cycles": cycles.let_replies_go,  # 0.99*
     "cookies": openai_sdk.look_for_cookies_where_there_are_some,  # 0.93
     "team_rows": spend.share_rows,  # 0.95
     "row_metadata": spend.read_metadata_that_say_something,  # 0.96
@@ -69,6 +70,7 @@ LEVERS: Mapping[str, Callable[[], None]] = {
     "savings": spend.skip_savings_of_nothing,  # 0.98*
     "spend_rows": spend.write_rows_as_json,  # 0.96
     "valkey_trips": valkey.send_together,  # where there is a Valkey: 0.90
+    "valkey_callers": valkey.let_callers_go,  # where there is a Valkey: 0.98*
     "mcp_later": mcp.load_later,  # memory 0.95
 }
 

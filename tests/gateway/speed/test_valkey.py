@@ -1,17 +1,23 @@
-"""Commands that travel together: each caller gets what it would get alone. Against a real Valkey, or Redis."""
+"""Commands that travel together, and who wants them: each caller gets what it would get alone. Against a real Valkey,
+or Redis."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import socket
 import subprocess
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from litellm.caching import redis_batch, redis_cache
+from litellm.caching.dual_cache import DualCache
+from litellm.caching.redis_cache import RedisCache
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection
@@ -255,3 +261,76 @@ def test_all_hear_of_a_valkey_that_is_gone_and_use_it_when_it_is_back(server: Se
     found, again = server.run(ask)
     assert [type(one) for one in found] == [NoConnection] * 3
     assert again == [1.0, True, 60]
+
+
+class Held:
+    """What a request holds."""
+
+
+class Wanted:
+    """What is asked of Valkey for a request, and by whom."""
+
+    def __init__(self, server: Server) -> None:
+        self.cache = RedisCache(host="127.0.0.1", port=server.port, password=None)
+        self.shared = DualCache(redis_cache=self.cache)
+        self.cache.service_logger_obj = self  # type: ignore[assignment]
+        self.callers: list[tuple[str, str | None]] = []
+
+    async def async_service_success_hook(self, *, call_type: str, caller: str | None = None, **_: Any) -> None:
+        self.callers.append((call_type, caller))
+
+    def service_success_hook(self, *, call_type: str, caller: str | None = None, **_: Any) -> None:
+        self.callers.append((call_type, caller))
+
+    async def count(self) -> None:
+        await self.cache.async_increment("count", 1, ttl=60)
+        await self.shared.async_increment_cache("shared", 1, ttl=60)
+
+    async def read(self) -> None:
+        await self.cache.async_batch_get_cache(["count", "shared"])
+        await self.shared.async_get_cache("other")
+        self.cache.set_cache("text", "x")
+
+    async def together(self) -> None:
+        batch = redis_batch.RedisBatch(self.cache)
+        batch.mget(["count"])
+        batch.increment("count", 1.0, 60)
+        self.callers += [("declared", one.caller) for one in batch._pending]
+        await batch.flush()
+
+    async def asked(self) -> weakref.ref[Held]:
+        return await self.request()
+
+    async def request(self) -> weakref.ref[Held]:
+        held = Held()
+        await asyncio.gather(self.count(), self.read())  # each in a task of its own
+        await self.count()
+        await (lambda: self.read())()
+        await self.together()
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.call_soon(self.cache.set_cache, "text", "y")  # wanted by nobody
+        loop.call_soon(over.set)
+        await over.wait()
+        return weakref.ref(held)
+
+    def run(self) -> weakref.ref[Held]:
+        return asyncio.run(asyncio.wait_for(self.asked(), 30))
+
+
+def test_the_callers_of_commands_are_told_and_let_go(server: Server, keep: Keep) -> None:
+    before = Wanted(server)
+    gc.collect()
+    gc.disable()
+    try:
+        stays = before.run()
+        assert stays() is not None
+        for module in (redis_cache, redis_batch):
+            keep(module, "_get_call_stack_info")
+        valkey.let_callers_go()
+        after = Wanted(server)
+        gone = after.run()
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert sorted(after.callers) == sorted(before.callers)
+    assert {("async_increment", "count <- request"), ("declared", "together <- request")} < set(before.callers)
