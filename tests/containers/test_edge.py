@@ -23,6 +23,8 @@ from tests.containers.engine import STAND_INS, build_stand_ins, docker
 
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 MEGABYTE = 1024 * 1024
+BURST = 500  # of an address at the edge, at 100 requests a second
+MOMENTS = 3
 
 
 def answers(client: httpx.Client) -> bool:
@@ -180,26 +182,31 @@ def test_the_clients_address_is_passed_on_and_no_key_is_logged(edge: Edge) -> No
 
 def test_the_rate_limit_of_an_address(edge: Edge, capsys: pytest.CaptureFixture[str]) -> None:
     """800 at once, then at once those of another container, then 90 a second."""
-    load = burst(edge.https_port, 800)
-    served = load.count(200)
-    with capsys.disabled():
-        print(f"\n800 sent within {load.seconds:.2f} s: {served} served, {load.count(429)} refused")
-    assert load.count(200) + load.count(429) == 800
-    # The burst, the first, and what trickles away while they are sent; the edge reads them a little later.
-    assert 501 <= served <= 501 + 100 * (load.seconds + 1)
+    for _ in range(MOMENTS):
+        load = burst(edge.https_port, 800)
+        served = load.count(200)
+        with capsys.disabled():
+            print(f"\n800 sent within {load.seconds:.2f} s: {served} served, {load.count(429)} refused")
+        assert load.count(200) + load.count(429) == 800
+        # The burst, the first, and what trickles away while they are sent; the edge reads them a little later.
+        assert BURST + 1 <= served <= BURST + 1 + 100 * (load.seconds + 1)
 
-    # This address is at its limit; another has all of its own.
-    other = edge.inside(
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "def ask(_):\n"
-        "    c = http.client.HTTPSConnection('edge', context=context)\n"
-        "    return [c.request('GET', '/health/liveliness') or (a := c.getresponse()).read() and a.status"
-        " for _ in range(40)]\n"
-        "print(*sum(ThreadPoolExecutor(8).map(ask, range(8)), []))"
-    )
-    assert other.split() == ["200"] * 320
-    again = burst(edge.https_port, 800)
-    assert again.count(429) > load.count(429)
+        # This address is at its limit; another has all of its own.
+        other = edge.inside(
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "def ask(_):\n"
+            "    c = http.client.HTTPSConnection('edge', context=context)\n"
+            "    return [c.request('GET', '/health/liveliness') or (a := c.getresponse()).read() and a.status"
+            " for _ in range(40)]\n"
+            "print(*sum(ThreadPoolExecutor(8).map(ask, range(8)), []))"
+        )
+        assert other.split() == ["200"] * 320
+        again = burst(edge.https_port, 600)
+        if again.count(200) <= BURST:  # the other was served while this one was short of its own
+            break
+        time.sleep(BURST / 100)  # until all is free again, for another try: the other took as long, on a busy machine
+    else:
+        pytest.fail("the other address was never served before all of this one's was free again")
 
     assert again.refused
     head, body = again.refused

@@ -27,6 +27,7 @@ from proxy.simulator.client import DoubleClient
 from tests.conftest import Stack, free_port, until
 from tests.gateway.processes import hashed, running
 
+MISSING = "missing"
 ALIASES = list(load_catalog().models)
 LIMITED = "claude-sonnet-4"  # has no chain
 BROKEN, INSTEAD = "gpt-4o", "gpt-4o-mini"
@@ -242,10 +243,12 @@ def test_the_same_limit(gateways: list[Gateway]) -> None:
 def test_the_same_metrics(gateways: list[Gateway], answers: list[dict[str, httpx.Response]]) -> None:
     assert answers
     with suppress(AssertionError):  # what is counted after the last answers; a difference that stays is told below
-        until("both have counted", lambda: samples(gateways[0]) == samples(gateways[1]), 15)
+        until("both have counted", lambda: samples(gateways[0]) == samples(gateways[1]), 30)
     with_levers, without = (samples(gateway) for gateway in gateways)
-    assert with_levers.keys() ^ without.keys() == set()
-    assert {name: (with_levers[name], without[name]) for name in without if with_levers[name] != without[name]} == {}
+    names = with_levers.keys() | without.keys()
+    assert len(names) > 100
+    both = {name: (with_levers.get(name, MISSING), without.get(name, MISSING)) for name in names}
+    assert {name: found for name, found in both.items() if found[0] != found[1]} == {}
 
 
 def samples(gateway: Gateway) -> dict[tuple[str, frozenset[tuple[str, str]]], float | None]:
