@@ -24,7 +24,7 @@ from tests.containers.engine import STAND_INS, build_stand_ins, docker
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 MEGABYTE = 1024 * 1024
 BURST = 500  # of an address at the edge, at 100 requests a second
-MOMENTS = 3
+TRIES = 3
 
 
 def answers(client: httpx.Client) -> bool:
@@ -182,7 +182,7 @@ def test_the_clients_address_is_passed_on_and_no_key_is_logged(edge: Edge) -> No
 
 def test_the_rate_limit_of_an_address(edge: Edge, capsys: pytest.CaptureFixture[str]) -> None:
     """800 at once, then at once those of another container, then 90 a second."""
-    for _ in range(MOMENTS):
+    for _ in range(TRIES):
         load = burst(edge.https_port, 800)
         served = load.count(200)
         with capsys.disabled():

@@ -58,6 +58,27 @@ def send_together() -> None:
     clients.execute_command = execute_command
 
 
+def let_callers_go() -> None:
+    """For each command to Valkey LiteLLM notes the names of the two functions that wanted it, and keeps the frame it
+    looked from within itself, with the frames of all its callers and what they hold, 115 objects in a request."""
+    from litellm.caching import redis_batch, redis_cache
+
+    forwards, ends = redis_cache._is_generic_caller_frame, redis_cache._ends_call_stack
+
+    def names_of_callers(num_frames: int = 2) -> str:
+        frame: FrameType | None = sys._getframe(1)  # that of the command, which is none of those that want it
+        names: list[str] = []
+        while frame is not None and len(names) < num_frames and not ends(frame):
+            if not forwards(frame):
+                names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        return " <- ".join(names) or redis_cache.current_service_caller() or "unknown"
+
+    modules: list[Any] = [redis_cache, redis_batch]
+    for module in modules:
+        module._get_call_stack_info = names_of_callers
+
+
 class Trips:
     """To one Valkey. Commands go at once where none are on the way, else with others when those are back."""
 
@@ -120,24 +141,3 @@ class Trips:
             if not waiting.done():
                 waiting.set_result(replies[at : at + len(commands)])
             at += len(commands)
-
-
-def let_callers_go() -> None:
-    """For each command to Valkey LiteLLM notes the names of the two functions that wanted it, and keeps the frame it
-    looked from within itself, with the frames of all its callers and what they hold, 115 objects in a request."""
-    from litellm.caching import redis_batch, redis_cache
-
-    forwards, ends = redis_cache._is_generic_caller_frame, redis_cache._ends_call_stack
-
-    def names_of_callers(num_frames: int = 2) -> str:
-        frame: FrameType | None = sys._getframe(1)  # that of the command, which is none of those that want it
-        names: list[str] = []
-        while frame is not None and len(names) < num_frames and not ends(frame):
-            if not forwards(frame):
-                names.append(frame.f_code.co_name)
-            frame = frame.f_back
-        return " <- ".join(names) or redis_cache.current_service_caller() or "unknown"
-
-    modules: list[Any] = [redis_cache, redis_batch]
-    for module in modules:
-        module._get_call_stack_info = names_of_callers
