@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.skipif(find_chromium() is None, reason="there is no Chr
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 MOST_REQUESTS = 500
+LIVE = "document.querySelector('#connection')?.dataset.state === 'live'"
 LAPTOP = (1366, 820)
 PHONE = (390, 844)
 
@@ -48,12 +50,24 @@ class Client:
         return self.http.post("/v1/chat/completions", json=body, headers=self.headers)
 
 
-@pytest.fixture
-def client(stack):
+@contextmanager
+def new_client(stack) -> Iterator[Client]:
     with httpx.Client(base_url=stack.url, timeout=60, trust_env=False) as http:
         client = Client(http, stack.master_key)
         yield client
         http.delete(f"/_double/scopes/{client.scope}", headers=client.headers).raise_for_status()
+
+
+@pytest.fixture
+def client(stack):
+    with new_client(stack) as client:
+        yield client
+
+
+@pytest.fixture
+def other_client(stack):
+    with new_client(stack) as client:
+        yield client
 
 
 def size(browser: Browser, size: tuple[int, int]) -> None:
@@ -65,7 +79,7 @@ def watch(browser: Browser, stack, key: str) -> None:
     """Opens the page with a key, and leaves a mark that a reload would wipe out."""
     size(browser, LAPTOP)
     browser.open(f"{stack.url}/_double/#key={key}")
-    browser.wait_for("document.querySelector('#connection')?.dataset.state === 'live'")
+    browser.wait_for(LIVE)
     browser.evaluate("window.neverReloaded = true")
 
 
@@ -96,12 +110,17 @@ def test_it_asks_for_a_key_and_keeps_it_in_the_tab_alone(browser, stack, client,
     browser.screenshot(tmp_path / "login.png")
     browser.type_into("#key", client.key)
     browser.evaluate("document.querySelector('#login button').click()")
-    browser.wait_for("document.querySelector('#connection').dataset.state === 'live'")
+    browser.wait_for(LIVE)
     assert browser.evaluate("document.querySelector('#login').hidden")
+    client.ask("gpt-4o-mini", "nobody's any more")
+    browser.wait_for(row("nobody's any more"))
+    browser.evaluate("window.neverReloaded = true")
     browser.call("Page.reload")
-    browser.wait_for("document.querySelector('#connection')?.dataset.state === 'live'")
+    browser.wait_for(f"!window.neverReloaded && {LIVE}")
+    assert browser.evaluate("!!" + row("nobody's any more"))
     browser.evaluate("document.querySelector('#leave').click()")
     browser.wait_for("!document.querySelector('#login').hidden")
+    assert "nobody's any more" not in browser.evaluate("document.body.textContent")
     assert browser.evaluate("sessionStorage.length + localStorage.length") == 0
     assert {urlsplit(url).netloc for url in browser.requests if url.startswith("http")} == {urlsplit(stack.url).netloc}
     assert browser.failures == [f"401 {stack.url}/_double/me"]
@@ -225,21 +244,27 @@ def test_what_is_being_read_does_not_move(browser, stack, client):
     assert browser.evaluate(f"!!({row('read me')}).querySelector('.panel:not([hidden])')")
 
 
-def test_the_master_key_sees_all_scopes_and_may_look_at_one(browser, stack, client):
-    client.script({"name": "mine", "reply": "hello"})
+def test_the_master_key_sees_all_scopes_and_may_look_at_one(browser, stack, client, other_client):
+    for one, name in ((client, "mine"), (other_client, "of the other")):
+        one.script({"name": name, "reply": "hello"})
+        one.ask("gpt-4o-mini", name)
     watch(browser, stack, stack.master_key)
-    marker = uuid.uuid4().hex
-    client.ask("gpt-4o-mini", marker)
-    browser.wait_for(row(marker))
-    assert browser.evaluate(f"({row(marker)}).querySelector('.scope').textContent") == client.scope
+    for one, name in ((client, "mine"), (other_client, "of the other")):
+        browser.wait_for(row(name))
+        assert browser.evaluate(f"({row(name)}).querySelector('.scope').textContent") == one.scope
+    assert browser.evaluate("document.querySelectorAll('.one-script').length") > 1
     assert browser.evaluate("[...document.querySelectorAll('.scope')].every(one => one.textContent !== 'probes')")
-    browser.evaluate(
+    browser.evaluate(f"({row('mine')}).querySelector('.attempt').click()")
+    left = browser.evaluate(
         f"document.querySelector('#scope').value = '{client.scope}',"
-        "document.querySelector('#scope').dispatchEvent(new Event('change'))"
+        "document.querySelector('#scope').dispatchEvent(new Event('change')),"
+        "document.querySelectorAll('.request, .one-script').length"
     )
-    browser.wait_for("document.querySelectorAll('.request').length === 1 && document.querySelector('.rules .rule')")
-    assert browser.evaluate("document.querySelectorAll('.one-script').length") == 1
-    assert browser.evaluate("document.querySelector('.rules .title').textContent") == "mine"
+    assert left == 0, "what is of another scope is shown under the new one's name"
+    browser.wait_for(LIVE)
+    assert browser.evaluate("[...document.querySelectorAll('.request .text')].map(one => one.textContent)") == ["mine"]
+    assert browser.evaluate("[...document.querySelectorAll('.rules .title')].map(one => one.textContent)") == ["mine"]
+    assert browser.evaluate(f"!!({row('mine')}).querySelector('.panel:not([hidden])')")
 
 
 def test_a_virtual_key_sees_its_own_scope_alone(browser, stack, client):
@@ -303,7 +328,7 @@ def test_it_comes_back_by_itself_when_the_simulator_does(browser, stack, client)
     browser.wait_for(row("before"))
     os.kill(stack.pid("simulator"), signal.SIGKILL)
     browser.wait_for("document.querySelector('#connection').dataset.state === 'reconnecting'")
-    browser.wait_for("document.querySelector('#connection').dataset.state === 'live'", seconds=60)
+    browser.wait_for(LIVE, seconds=60)
     assert browser.evaluate("document.querySelectorAll('.request').length") == 0  # the journal went with it
     assert client.ask("gpt-4o-mini", "after").status_code == 200
     browser.wait_for(row("after"))

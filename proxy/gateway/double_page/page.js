@@ -88,6 +88,7 @@ async function follow(/** @type {string} */ scope) {
   const following = new AbortController();
   state.following = following;
   const { signal } = following;
+  if (scope !== state.scope) putAway();
   state.scope = scope;
   $("scope").value = scope;
   let pause = 500;
@@ -119,13 +120,23 @@ async function follow(/** @type {string} */ scope) {
   }
 }
 
+/** Shows nothing: what is there is another scope's, or nobody's any more. */
+function putAway() {
+  list.open = openPanels();
+  state.scope = "";
+  state.requests.clear();
+  state.scripts.clear();
+  for (const id of ["list", "scripts", "count", "script-summary"]) $(id).replaceChildren();
+  $("empty").hidden = $("held").hidden = true;
+}
+
 async function load(/** @type {string} */ scope, /** @type {AbortSignal} */ signal) {
   const [journal, scripts] = await Promise.all([
     read("journal", { scope, limit: `${MOST_REQUESTS}` }, { signal }),
     readScripts(scope, signal),
   ]);
   const { scrollY } = window;
-  list.open = openPanels();
+  if (state.requests.size) list.open = openPanels();
   state.requests.clear();
   $("list").replaceChildren();
   for (const entry of journal.entries) note(entry);
@@ -753,6 +764,7 @@ async function enter(/** @type {string} */ key) {
 
 function askKey(message = "") {
   state.following.abort();
+  putAway();
   sessionStorage.removeItem(KEY);
   $("app").hidden = true;
   $("login").hidden = false;
