@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -48,12 +49,12 @@ async def models_of(client: httpx.AsyncClient) -> list[str]:
 async def a_key(client: httpx.AsyncClient) -> AsyncIterator[str]:
     """A virtual key, deleted afterwards however the load ends."""
     body = {"duration": KEY_LIFE, "metadata": {"made_by": "litellm-local bench"}}
-    key: str = (await _ask(client, "POST", "/key/generate", body)).json()["key"]
+    making = asyncio.ensure_future(_ask(client, "POST", "/key/generate", body))
     try:
-        yield key
+        yield (await asyncio.shield(making)).json()["key"]
     finally:
-        with suppress(httpx.HTTPError):  # it runs out by itself
-            await client.post("/key/delete", json={"keys": [key]})
+        with suppress(BenchError, httpx.HTTPError):  # it runs out by itself
+            await client.post("/key/delete", json={"keys": [(await making).json()["key"]]})
 
 
 async def _ask(client: httpx.AsyncClient, method: str, path: str, body: Any = None) -> httpx.Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +24,9 @@ from proxy.database.errors import DatabaseError, masked_url
 from proxy.database.postgres_tools import tools_for
 
 Row = Mapping[str, Any]
+
+CLOSING_SECONDS = 2.0
+"""For connections that were closed a moment ago: Postgres counts them until their process has ended."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,22 @@ def opened(database: Database) -> Iterator[Server]:
 
 
 def check_alone(server: Server) -> None:
-    """Raises DatabaseError where anything else is connected to the database."""
+    """Raises DatabaseError where anything else is connected to the database, and stays so for CLOSING_SECONDS."""
+    deadline = time.monotonic() + CLOSING_SECONDS
+    while others := _others(server):
+        if time.monotonic() > deadline:
+            raise DatabaseError(
+                f"{others} other connections use {server.name}. Stop the gateways first, then run it again."
+            )
+        time.sleep(0.1)
+
+
+def _others(server: Server) -> int:
     (row,) = server.rows(
         "SELECT count(*) AS others FROM pg_stat_activity WHERE datname = current_database() "
         "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     )
-    if row["others"]:
-        raise DatabaseError(
-            f"{row['others']} other connections use {server.name}. Stop the gateways first, then run it again."
-        )
+    return int(row["others"])
 
 
 class _ByUrl:

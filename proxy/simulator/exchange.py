@@ -25,12 +25,10 @@ from proxy.simulator.replies.reply import compose
 from proxy.simulator.replies.schema_instance import NoInstance
 from proxy.simulator.script.book import NOTHING
 from proxy.simulator.script.model import Fault
-from proxy.simulator.server import Connection, Request, Whole
+from proxy.simulator.server import READING_SECONDS, Connection, Request, Whole
 
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""
-
-READING_SECONDS = 0.5  # for a busy client to read the last chunk of a stream before it is cut
 
 
 IDS = random.Random()  # noqa: S311 - they only have to differ
@@ -242,7 +240,6 @@ class Exchange:
         if fault.kind == "hang":
             await self.wait(None)
         if fault.kind == "cut":
-            # Clients drop what they have not read when they see the end: give them the chunks first.
             await self.wait(READING_SECONDS)
             self.connection.close()
             await self.gone()

@@ -56,7 +56,17 @@ def test_it_is_waited_for_until_it_is_about_the_same(monkeypatch: pytest.MonkeyP
         last.append(next(looks, 90.2))
         return last[-1]
 
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+
     monkeypatch.setattr(footprint, "REST_SECONDS", 1.5)
+    monkeypatch.setattr(footprint, "time", Clock())
     footprint.wait_until_settled(look)
     assert last[:4] == [100.0, 90.0, 90.4, 90.2]
     assert len(last) <= 6

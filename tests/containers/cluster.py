@@ -54,6 +54,7 @@ class Cluster:
         self.pods: list[Pod] = []
         self._numbers = itertools.count()
         self._lock = threading.Lock()
+        self._routing = threading.Lock()  # two pods that change at once are both in what is written last
         self._over = threading.Event()
         password = random.token_urlsafe(12)
         self.secrets = {
@@ -314,8 +315,9 @@ class Cluster:
         ).strip()
 
     def _route(self) -> None:
-        self._write_nginx()
-        docker("kill", "--signal", "HUP", self.ingress)
+        with self._routing:
+            self._write_nginx()
+            docker("kill", "--signal", "HUP", self.ingress)
 
     def nginx_takes_over(self) -> bool:
         """Whether nginx is between two configurations: for a tenth of a second after the new worker has begun, the old
@@ -360,7 +362,6 @@ class Cluster:
                 }}
               }}
             }}"""
-        with self._lock:
-            file = self.folder / "nginx" / "nginx.conf"
-            file.with_suffix(".new").write_text(re.sub(r"^ {12}", "", text, flags=re.M))
-            file.with_suffix(".new").replace(file)
+        file = self.folder / "nginx" / "nginx.conf"
+        file.with_suffix(".new").write_text(re.sub(r"^ {12}", "", text, flags=re.M))
+        file.with_suffix(".new").replace(file)

@@ -7,11 +7,11 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 from cryptography import x509
@@ -137,6 +137,9 @@ class Edge:
         (folder / "config.json").write_text(json.dumps({"pebble": settings}), encoding="utf-8")
 
 
+Connections: TypeAlias = "asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]"
+
+
 def trust_all() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -145,8 +148,8 @@ def trust_all() -> ssl.SSLContext:
 
 @dataclass
 class Load:
-    """What became of requests: a status for each, the seconds from the first to the last one sent, and the head and
-    body of one that was not served."""
+    """What became of requests: a status for each, the seconds from the first one sent to the last answer, and the head
+    and body of one that was not served."""
 
     statuses: list[int] = field(default_factory=list)
     seconds: float = 0.0
@@ -156,27 +159,47 @@ class Load:
         return self.statuses.count(status)
 
 
+@contextmanager
+def standing(port: int, connections: int) -> Iterator[Callable[[], Load]]:
+    """Connections that stand already; called, it sends a request on each of them, all at once."""
+    loop = asyncio.new_event_loop()
+    try:
+        free = loop.run_until_complete(_connected(port, connections))
+        yield lambda: loop.run_until_complete(_load(free, [0.0] * connections))
+    finally:
+        loop.close()
+
+
 def burst(port: int, requests: int) -> Load:
     """One request on each of as many connections, all sent at once when every connection stands."""
-    return asyncio.run(_load(port, requests, [0.0] * requests))
+    with standing(port, requests) as send:
+        return send()
 
 
 def steady(port: int, per_second: float, seconds: float) -> Load:
     """Requests at an even pace."""
     times = [number / per_second for number in range(int(per_second * seconds))]
-    return asyncio.run(_load(port, 20, times))
+
+    async def all_of_it() -> Load:
+        return await _load(await _connected(port, 20), times)
+
+    return asyncio.run(all_of_it())
 
 
-async def _load(port: int, connections: int, times: Sequence[float]) -> Load:
+async def _connected(port: int, connections: int) -> Connections:
     context = trust_all()
     opening = asyncio.Semaphore(50)
-    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    free: Connections = asyncio.Queue()
 
     async def connect() -> None:
         async with opening:
             free.put_nowait(await asyncio.open_connection("127.0.0.1", port, ssl=context))
 
     await asyncio.gather(*(connect() for _ in range(connections)))
+    return free
+
+
+async def _load(free: Connections, times: Sequence[float]) -> Load:
     load = Load()
     began = time.monotonic()
 
@@ -184,11 +207,11 @@ async def _load(port: int, connections: int, times: Sequence[float]) -> Load:
         await asyncio.sleep(max(0.0, began + at - time.monotonic()))
         reader, writer = await free.get()
         writer.write(f"GET /health/liveliness HTTP/1.1\r\nHost: {DOMAIN}\r\n\r\n".encode())
-        load.seconds = max(load.seconds, time.monotonic() - began)
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"content-length: (\d+)", head, re.I)
         assert length, head
         body = (await reader.readexactly(int(length[1]))).decode()
+        load.seconds = time.monotonic() - began
         load.statuses.append(int(head.split(" ", 2)[1]))
         if load.statuses[-1] != 200:
             load.refused = head, body

@@ -18,7 +18,7 @@ from proxy.catalog import load_catalog, project_root
 from proxy.checks import run_checks
 from proxy.render.nginx import nginx_conf
 from tests.conftest import until
-from tests.containers.edge import DOMAIN, Edge, burst, steady
+from tests.containers.edge import DOMAIN, Edge, burst, standing, steady
 from tests.containers.engine import STAND_INS, build_stand_ins, docker
 
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
@@ -105,7 +105,7 @@ def test_http_2_and_hsts(edge: Edge) -> None:
 
 def test_a_stream_arrives_as_it_is_made(edge: Edge) -> None:
     """The first event is here while the double has yet to send the last."""
-    timing = {"first_token": 0.1, "tokens_per_second": 20}
+    timing = {"first_token": 0.1, "tokens_per_second": 5}
     rule = {"when": {"text": "word by word"}, "reply": {"text": "word " * 60, "timing": timing}}
     edge.control("POST", "/rules", rule)
     ask = {**ASK, "stream": True, "messages": [{"role": "user", "content": "word by word"}]}
@@ -183,25 +183,26 @@ def test_the_clients_address_is_passed_on_and_no_key_is_logged(edge: Edge) -> No
 def test_the_rate_limit_of_an_address(edge: Edge, capsys: pytest.CaptureFixture[str]) -> None:
     """800 at once, then at once those of another container, then 90 a second."""
     for _ in range(TRIES):
-        load = burst(edge.https_port, 800)
-        served = load.count(200)
-        with capsys.disabled():
-            print(f"\n800 sent within {load.seconds:.2f} s: {served} served, {load.count(429)} refused")
-        assert load.count(200) + load.count(429) == 800
-        # The burst, the first, and what trickles away while they are sent; the edge reads them a little later.
-        assert BURST + 1 <= served <= BURST + 1 + 100 * (load.seconds + 1)
+        with standing(edge.https_port, 600) as send_again:  # the other one's time is short
+            load = burst(edge.https_port, 800)
+            served = load.count(200)
+            with capsys.disabled():
+                print(f"\n800 answered within {load.seconds:.2f} s: {served} served, {load.count(429)} refused")
+            assert load.count(200) + load.count(429) == 800
+            # The burst, the first, and what trickles away from the first request read to the last.
+            assert BURST + 1 <= served <= BURST + 1 + 100 * load.seconds
 
-        # This address is at its limit; another has all of its own.
-        other = edge.inside(
-            "from concurrent.futures import ThreadPoolExecutor\n"
-            "def ask(_):\n"
-            "    c = http.client.HTTPSConnection('edge', context=context)\n"
-            "    return [c.request('GET', '/health/liveliness') or (a := c.getresponse()).read() and a.status"
-            " for _ in range(40)]\n"
-            "print(*sum(ThreadPoolExecutor(8).map(ask, range(8)), []))"
-        )
-        assert other.split() == ["200"] * 320
-        again = burst(edge.https_port, 600)
+            # This address is at its limit; another has all of its own.
+            other = edge.inside(
+                "from concurrent.futures import ThreadPoolExecutor\n"
+                "def ask(_):\n"
+                "    c = http.client.HTTPSConnection('edge', context=context)\n"
+                "    return [c.request('GET', '/health/liveliness') or (a := c.getresponse()).read() and a.status"
+                " for _ in range(40)]\n"
+                "print(*sum(ThreadPoolExecutor(8).map(ask, range(8)), []))"
+            )
+            assert other.split() == ["200"] * 320
+            again = send_again()
         if again.count(200) <= BURST:  # the other was served while this one was short of its own
             break
         time.sleep(BURST / 100)  # until all is free again, for another try: the other took as long, on a busy machine
@@ -300,13 +301,15 @@ def test_new_gateways_are_found_and_share_the_requests(edge: Edge, capsys: pytes
 
         # One goes without a word. What it had begun has failed, once; what it has not is asked of the other.
         mark = f"take your time {time.time_ns()}"
-        rule = {"when": {"text": mark}, "reply": {"text": "Done.", "timing": {"first_token": 8}}}
+        rule = {"when": {"text": mark}, "reply": {"text": "Done.", "timing": {"first_token": 25}}}
         edge.control("POST", "/rules", rule)
         slow = {**ASK, "messages": [{"role": "user", "content": mark}]}
         killed = next(iter(both.values()))
         with ThreadPoolExecutor(16) as threads:
-            begun = [threads.submit(client.post, "/v1/chat/completions", json=slow) for _ in range(16)]
-            until("16 under way", lambda: upstream_calls(edge, mark) == 16, 5)
+            begun = []
+            for number in range(1, 17):  # those that come while the edge looks the gateways up all go to the same one
+                begun.append(threads.submit(client.post, "/v1/chat/completions", json=slow))
+                until(f"{number} under way", lambda number=number: upstream_calls(edge, mark) == number, 20)
             docker("kill", killed)
             answered = [client.post("/v1/chat/completions", json=ASK).status_code for _ in range(30)]
         docker("rm", killed)

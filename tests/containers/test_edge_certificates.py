@@ -21,6 +21,8 @@ from tests.containers.edge import DOMAIN, Edge
 class Asking(ABC):
     """Clients in threads of their own until the end: `answered` requests, and what went wrong."""
 
+    pause = 0.05
+
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
         self.answered = 0
@@ -36,7 +38,7 @@ class Asking(ABC):
         try:
             for _ in self.ask():
                 self.answered += 1
-                if self._stop.wait(0.05):
+                if self._stop.wait(self.pause):
                     return
         except (httpx.HTTPError, OSError) as error:
             self.failures.append(f"after {self.answered}: {error!r}")
@@ -52,6 +54,8 @@ class Asking(ABC):
 
 class OnOneConnection(Asking):
     """Again and again on the connection it holds; `ports` are those that it came from."""
+
+    pause = 0.2  # nginx closes a connection after a thousand requests
 
     def __init__(self, edge: Edge, *, http2: bool) -> None:
         super().__init__(edge)
@@ -119,7 +123,7 @@ def test_issued_and_renewed_while_requests_go_on(edge: Edge, capsys: pytest.Capt
         renewed_after = time.monotonic() - began
         for one in (*held, new, stream):
             enough = one.answered + 20
-            until("more answers", lambda one=one, enough=enough: one.answered >= enough or one.failures, 10)
+            until("more answers", lambda one=one, enough=enough: one.answered >= enough or one.failures)
         edge.project.compose("stop", "certbot", "pebble")
     with capsys.disabled():
         asked = ", ".join(str(one.answered) for one in (*held, new))

@@ -100,11 +100,21 @@ def wait_back(container: str, since: str) -> None:
 
 
 def figures(edge: Edge, key: str) -> tuple[float, int, float]:
-    """Of a virtual key: its spend, and in the spend log its requests that succeeded and their spend."""
+    """Of a virtual key: its spend, and in the spend log its requests that succeeded and their spend.
+
+    Asked until it is told: after an outage LiteLLM may be connecting to the database anew, for which it ends its
+    engine first.
+    """
     with edge.client() as client:
-        spend = client.get("/key/info", params={"key": key}).json()["info"]["spend"]
-        log = client.get("/usage", headers={"Authorization": f"Bearer {key}"}).json()["totals"]
-    return spend, log["requests"] - log["failures"], log["spend"]
+
+        def told() -> tuple[httpx.Response, httpx.Response] | None:
+            info = client.get("/key/info", params={"key": key})
+            usage = client.get("/usage", headers={"Authorization": f"Bearer {key}"})
+            return (info, usage) if info.status_code == usage.status_code == 200 else None
+
+        info, usage = until("the key's figures", told, BACK_SECONDS)
+    log = usage.json()["totals"]
+    return info.json()["info"]["spend"], log["requests"] - log["failures"], log["spend"]
 
 
 def under_load(edge: Edge, key: str, victims: list[str]) -> tuple[Asking, float]:

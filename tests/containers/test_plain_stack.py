@@ -91,6 +91,8 @@ def test_killed_it_comes_back_by_itself(
     with capsys.disabled():
         print(f"\n{service} killed: served again after {time.monotonic() - began:.1f} s")
     until(f"{service} is healthy", lambda: healthy(plain, service), 60)
+    # LiteLLM may be connecting to the database anew, for which it ends its engine first.
+    until("a key can be made", lambda: client.post("/key/generate", json={}).status_code == 200, 60)
 
 
 def test_down_ends_requests_under_way_and_up_finds_the_data(plain: Project, client: httpx.Client) -> None:

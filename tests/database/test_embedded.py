@@ -69,8 +69,14 @@ def of_each(server, read):
     return found
 
 
+def postmaster_of(server) -> psutil.Process:
+    """The others are its children."""
+    _, pid = min(of_each(server, lambda process: (process.create_time(), process.pid)))
+    return psutil.Process(pid)
+
+
 def test_listens_on_loopback_only_and_has_no_socket(server):
-    postmaster = min(find_leftover(server.data_dir), key=lambda p: p.create_time())  # the others are its children
+    postmaster = postmaster_of(server)
     listening = [c.laddr for c in postmaster.net_connections() if c.status == psutil.CONN_LISTEN]
     assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", server.port)]
     assert not [c for c in postmaster.net_connections("unix") if c.laddr]
@@ -174,7 +180,7 @@ def test_children_of_a_killed_server_are_ended_too(make):
     server.prepare()
     process = start(server)
     held = psycopg.connect(server.url())
-    postmaster = min(find_leftover(server.data_dir), key=lambda p: p.create_time())  # the others are its children
+    postmaster = postmaster_of(server)
     assert len(find_leftover(server.data_dir)) > 1
     postmaster.kill()
     process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from proxy.bench.deployment import a_key
 from proxy.catalog import load_catalog
 from tests.conftest import COMMAND, Stack, bare_environment, free_port, project_root
 
@@ -63,6 +65,29 @@ def test_ctrl_c_leaves_no_key(stack: Stack) -> None:
     assert process.returncode == 130
     assert "Stopped." in said
     assert "Traceback" not in said
+    assert not keys_of_bench(stack)
+
+
+def test_ctrl_c_while_the_key_is_made_leaves_none(stack: Stack) -> None:
+    async def interrupted() -> None:
+        bench = asyncio.current_task()
+
+        async def interrupt(_answer: httpx.Response) -> None:
+            client.event_hooks = {}
+            assert bench
+            bench.cancel()
+
+        headers, hooks = {"Authorization": f"Bearer {stack.master_key}"}, {"response": [interrupt]}
+        async with (
+            httpx.AsyncClient(
+                base_url=stack.url, headers=headers, event_hooks=hooks, timeout=WAIT_SECONDS, trust_env=False
+            ) as client,
+            a_key(client),
+        ):
+            pytest.fail("it was not interrupted")
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
     assert not keys_of_bench(stack)
 
 

@@ -33,7 +33,7 @@ def test_status_tells_of_each_service(stack: Stack) -> None:
 
 
 def test_logs_shows_the_last_lines_of_a_service(stack: Stack) -> None:
-    httpx.get(f"{stack.url}/health/liveliness", trust_env=False)
+    httpx.get(f"{stack.url}/health/liveliness", timeout=60, trust_env=False)
     done = stack.command("logs", "gateway", "-n", "3")
     assert len(done.stdout.splitlines()) == 3
     assert "gateway" in stack.command("logs", "-n", "1").stdout

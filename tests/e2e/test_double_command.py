@@ -61,7 +61,7 @@ def test_reply_fail_and_what_is_left_of_them(run: Run, ask: Ask) -> None:
 
 
 def test_an_outage_ends_by_itself(run: Run, ask: Ask) -> None:
-    run("outage", "openai", "--for", "5s", "--status", "401")
+    run("outage", "openai", "--for", "10s", "--status", "401")
     assert ask("gpt-4o-mini").status_code == 401
     until("the outage is over", lambda: ask("gpt-4o-mini").status_code == 200, 30)
     assert "not in force" in run("show").stdout

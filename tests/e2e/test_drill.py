@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -114,8 +115,7 @@ def test_retries_that_come_too_soon_are_found(stack: Stack, tmp_path: Path) -> N
     slower = write_catalog(tmp_path / "proxy.yaml", retry_delay_seconds=CATALOG.limits.retry_delay_seconds + 1)
     done = drill(stack, "--fault", "503", "--chain", "gpt-4o-mini", "--config", str(slower))
     assert done.returncode == 1
-    assert "gpt-4o-mini was asked again after 2.0" in done.stdout
-    assert "instead of 3 s" in done.stdout
+    assert re.search(r"gpt-4o-mini was asked again after 2\.\d\d s instead of 3 s", done.stdout)
 
 
 def test_names_that_do_not_exist_are_told(stack: Stack) -> None:

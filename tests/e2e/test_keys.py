@@ -108,7 +108,7 @@ def test_all_of_them_at_once(own: Stack) -> None:
 
 def controls(stack: Stack, key: str) -> int:
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.get(f"{stack.simulator_url}/_double/script", headers=headers, trust_env=False).status_code
+    return httpx.get(f"{stack.simulator_url}/_double/script", headers=headers, timeout=60, trust_env=False).status_code
 
 
 def enters_database(password: str, port: int) -> bool:

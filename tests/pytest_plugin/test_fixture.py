@@ -60,7 +60,9 @@ def test_each_test_has_a_key_and_a_scope_of_its_own_and_both_are_gone_afterwards
     assert scope_one not in names
     assert control.get("/_double/journal", params={"scope": scope_one}).json()["entries"] == []
     for key in (one, two):
-        answer = httpx.get(f"{stack.url}/v1/models", headers={"Authorization": f"Bearer {key}"}, trust_env=False)
+        answer = httpx.get(
+            f"{stack.url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False
+        )
         assert answer.status_code == 401
 
 

@@ -48,7 +48,7 @@ class Double:
         entries: list[dict[str, Any]] = self.control.get("/journal", params=query).json()["entries"]
         return entries
 
-    def wait_for(self, found: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    def wait_for(self, found: Callable[[list[dict[str, Any]]], Any]) -> list[dict[str, Any]]:
         """The journal as soon as `found` says yes to it."""
         deadline = time.monotonic() + 10
         while not found(entries := self.journal()):

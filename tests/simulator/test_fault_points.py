@@ -41,7 +41,7 @@ def test_a_hang_after_the_headers(double: Double, provider: str, after: int) -> 
     double.rules({"fault": {"kind": "hang", "after_chunks": after}})
     path, body, headers = streaming(provider)
     received: list[str] = []
-    with double.http.stream("POST", path, json=body, headers=headers, timeout=0.3) as answer:
+    with double.http.stream("POST", path, json=body, headers=headers, timeout=1) as answer:
         assert answer.status_code == 200
         with pytest.raises(httpx.ReadTimeout):
             drain(answer.iter_text(), received)

@@ -343,7 +343,7 @@ def test_hang_until_the_client_gives_up(double: Double) -> None:
     gemini = make_gemini_client(double, timeout_ms=200)
     with pytest.raises(Exception, match="timed out"):
         gemini.models.generate_content(model=GEMINI, contents="Hello")
-    entries = double.wait_for(lambda entries: all(entry["ended_at"] for entry in entries))
+    entries = double.wait_for(lambda entries: len(entries) == 3 and all(entry["ended_at"] for entry in entries))
     assert [(entry["outcome"], entry["status"]) for entry in entries] == [("fault:hang", None)] * 3
 
 
@@ -352,7 +352,7 @@ def test_hang_within_a_stream(double: Double) -> None:
     path, body, headers = REQUESTS["anthropic"]
     received: list[str] = []
     with (
-        double.http.stream("POST", path, json={**body, "stream": True}, headers=headers, timeout=0.3) as answer,
+        double.http.stream("POST", path, json={**body, "stream": True}, headers=headers, timeout=1) as answer,
         pytest.raises(httpx.ReadTimeout),
     ):
         drain(answer.iter_text(), received)

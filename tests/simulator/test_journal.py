@@ -113,7 +113,7 @@ def test_an_open_request_is_listed_while_it_runs(double: Double) -> None:
         assert answer.status_code == 200
         [entry] = double.journal()
         assert (entry["ended_at"], entry["status"], entry["outcome"]) == (None, 200, "fault:hang")
-    double.wait_for(lambda entries: entries[0]["ended_at"] is not None)
+    double.wait_for(lambda entries: entries and entries[0]["ended_at"] is not None)
 
 
 def test_a_client_that_leaves_while_it_is_delayed(double: Double) -> None:
@@ -122,7 +122,7 @@ def test_a_client_that_leaves_while_it_is_delayed(double: Double) -> None:
         double.http.post(
             PATHS["openai"], json={"model": "gpt-4o", "messages": []}, headers={"authorization": "k"}, timeout=0.2
         )
-    [entry] = double.wait_for(lambda entries: entries[0]["ended_at"] is not None)
+    [entry] = double.wait_for(lambda entries: entries and entries[0]["ended_at"] is not None)
     assert entry["ended_at"] - entry["started_at"] < 10
     assert entry["status"] is None
 
@@ -239,7 +239,7 @@ def test_an_answer_cut_off_is_kept_as_far_as_it_went(double: Double) -> None:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}], "stream": True}
     with pytest.raises(httpx.RemoteProtocolError):
         double.http.post(PATHS["openai"], json=body, headers={"authorization": "Bearer k"})
-    [entry] = double.wait_for(lambda entries: entries[0]["ended_at"] is not None)
+    [entry] = double.wait_for(lambda entries: entries and entries[0]["ended_at"] is not None)
     assert (entry["response"]["chunks"], entry["response"]["finish"]) == (2, None)
     assert entry["response"]["body"].count("data: ") == 2
 
@@ -248,7 +248,7 @@ def test_what_was_never_answered_has_no_answer(double: Double) -> None:
     double.faults({"kind": "drop"})
     with pytest.raises(httpx.ReadError):
         ask(double, "x")
-    [entry] = double.wait_for(lambda entries: entries[0]["ended_at"] is not None)
+    [entry] = double.wait_for(lambda entries: entries and entries[0]["ended_at"] is not None)
     assert (entry["response"], entry["first_byte_at"], entry["status"]) == (None, None, None)
 
 

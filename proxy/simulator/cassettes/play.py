@@ -9,9 +9,7 @@ from typing import Protocol
 from proxy.simulator.cassettes import notation
 from proxy.simulator.cassettes.model import Exchange, Failure, Response
 from proxy.simulator.providers.wire import Headers
-from proxy.simulator.server import Connection
-
-READING_SECONDS = 0.05  # between the last bytes of an answer that breaks off and its end
+from proxy.simulator.server import READING_SECONDS, Connection
 
 
 class Wire(Protocol):
@@ -65,7 +63,6 @@ async def _answer(wire: Wire, response: Response, paced: bool) -> None:
         await wire.send_start(response.status, headers)
         await _stream(wire, response, paced, cut)
     if cut:
-        # Clients drop what they have not read when they see the end: give them the rest first.
         await wire.wait(READING_SECONDS)
         wire.connection.close()
         await wire.gone()

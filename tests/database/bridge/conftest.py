@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def connect(client_package: Any, engine_home: Path) -> Callable[[str], Any]:
             for name, value in engine_environment(engine_home, url).items():
                 patch.setenv(name, value)
             client = client_package.Prisma(use_dotenv=False)  # a checkout's .env is not for the tests
-            client.connect()
+            client.connect(timeout=timedelta(seconds=60))
         return client
 
     return start

@@ -21,6 +21,8 @@ from litellm.caching.redis_cache import RedisCache
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import ResponseError, WatchError
 
@@ -65,7 +67,8 @@ class Server:
 
     def run(self, ask: Ask) -> Any:
         async def asked() -> Any:
-            async with Redis(host="127.0.0.1", port=self.port) as client:
+            once_more = Retry(NoBackoff(), 1)  # by default a minute, where a connection's end is noticed late
+            async with Redis(host="127.0.0.1", port=self.port, retry=once_more) as client:
                 await client.flushall()
                 await client.script_flush()
                 return await ask(client)
