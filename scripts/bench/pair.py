@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from ending import started
 from load import Round, post, warm_up
+from quota import NO_GROUPS, cpu_groups, held_to
 from rounds import Server, cpu_seconds, family, serving, spread, wait_for, wait_for_rest
 
 from proxy.secrets import VALKEY_PASSWORD
@@ -27,6 +28,8 @@ from proxy.stack.ports import free_port
 CONNECTIONS = 16
 MEASURED = ("requests/s", "CPU of a request")
 APART = ", sharing nothing"
+HALF = 0.5
+HELD = ", each held to half a core"
 NONE = "two gateways: left out, no valkey-server or redis-server is on PATH (apt install valkey, or redis-server)"
 
 
@@ -34,13 +37,19 @@ def measure_pair(
     environment: Mapping[str, str], one: Server, body: Any, folder: Path, *, rounds: int, seconds: int
 ) -> dict[str, list[float]]:
     """Of two by those of one, 16 connections in all, round by round: requests/s, and CPU of a request; nothing without
-    Valkey. Load, simulator and Postgres leave two gateways less than two cores here: what two answer that share nothing
-    is the most that two could."""
+    Valkey. On a machine with two cores, load, simulator and Postgres leave two gateways less than those: what two
+    answer that share nothing is the most that two could there. Where each gateway is held to half a core, as a pod or a
+    container is, there is room for all."""
     server = shutil.which("valkey-server") or shutil.which("redis-server")
     if server is None:
         print(f"\n{NONE}")
         return {}
-    ratios: dict[str, list[float]] = {f"{name}{how}": [] for how in ("", APART) for name in MEASURED}
+    groups = cpu_groups()
+    limits = ("", HELD) if groups else ("",)
+    ratios: dict[str, list[float]] = {
+        f"{name}{how}{limit}": [] for limit in limits for how in ("", APART) for name in MEASURED
+    }
+    alone = {one.url.removesuffix("/v1/chat/completions"): one.pids}
     with (
         ThreadPoolExecutor(2) as both,
         valkey(environment, server, folder) as with_valkey,
@@ -54,24 +63,32 @@ def measure_pair(
         def asked(url: str, connections: int) -> Round:
             return post(f"{url}/v1/chat/completions", body, one.headers, connections=connections, seconds=seconds)
 
-        def measured(urls: Sequence[str], pids: Sequence[int]) -> tuple[float, float]:
-            before = cpu_seconds(pids)
-            found = list(both.map(lambda url: asked(url, CONNECTIONS // len(urls)), urls))
-            wait_for_rest(pids)
-            used = cpu_seconds(pids) - before
+        def measured(gateways: Mapping[str, Sequence[int]], limit: str) -> tuple[float, float]:
+            pids = [pid for each in gateways.values() for pid in each]
+            with ExitStack() as held:
+                for each in gateways.values():
+                    if groups and limit:
+                        held.enter_context(held_to(groups, HALF, each))
+                before = cpu_seconds(pids)
+                found = list(both.map(lambda url: asked(url, CONNECTIONS // len(gateways)), gateways))
+                wait_for_rest(pids)
+                used = cpu_seconds(pids) - before
             return sum(each.per_second for each in found), used / sum(each.requests for each in found)
 
         for two in (sharing, apart):
             list(both.map(warmed, two))
-        for _ in range(rounds):
-            alone = measured([one.url.removesuffix("/v1/chat/completions")], one.pids)
-            for two, how in ((sharing, ""), (apart, APART)):
-                found = measured(list(two), [pid for url in two for pid in family(two[url])])
-                for name, of, by in zip(MEASURED, found, alone, strict=True):
-                    ratios[f"{name}{how}"].append(of / by)
+        for limit in limits:
+            for _ in range(rounds):
+                by = measured(alone, limit)
+                for two, how in ((sharing, ""), (apart, APART)):
+                    found = measured({url: family(pid) for url, pid in two.items()}, limit)
+                    for name, of_two, of_one in zip(MEASURED, found, by, strict=True):
+                        ratios[f"{name}{how}{limit}"].append(of_two / of_one)
     print(f"\nTwo gateways with {Path(server).name} by one without, {CONNECTIONS} connections in all")
     for name, values in ratios.items():
-        print(f"  {name:<34}{spread(sorted(values))}")
+        print(f"  {name:<58}{spread(sorted(values))}")
+    if not groups:
+        print(f"  {HELD.removeprefix(', ')}: left out, {NO_GROUPS}")
     return ratios
 
 

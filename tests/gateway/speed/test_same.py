@@ -251,28 +251,48 @@ def test_the_same_metrics(gateways: list[Gateway], answers: list[dict[str, httpx
     assert {name: found for name, found in both.items() if found[0] != found[1]} == {}
 
 
+def test_the_tier_that_answered_is_told(gateways: list[Gateway], answers: dict[str, httpx.Response]) -> None:
+    """Of each request to OpenAI. Without the lever `sync_callbacks`, LiteLLM may count one of /v1/messages without: a
+    thread that logs for no callback puts the translated reply, which has no tier, in the place of the provider's."""
+    assert answers
+    of_openai = {name for name, model in load_catalog().models.items() if model.provider == "openai"}
+    tiers = {
+        (labels["requested_model"], labels["service_tier"])
+        for _, labels, _ in of_callers(gateways[0])
+        if labels.get("requested_model") in of_openai and "service_tier" in labels
+    }
+    assert tiers == {(model, "default") for model in of_openai}
+
+
 def samples(gateway: Gateway) -> dict[tuple[str, frozenset[tuple[str, str]]], float | None]:
-    """Name and labels -> value; None where that is a time. Costs are added up in the order in which they are logged,
-    which shows in the last digit."""
+    """Name and labels but for the tier (see above) -> value; None where that is a time. Costs are added up in the order
+    in which they are logged, which shows in the last digit."""
+    found: dict[Any, float | None] = {}
+    for name, labels, value in of_callers(gateway):
+        key = name, frozenset((label, of) for label, of in labels.items() if label != "service_tier")
+        counts = name.endswith(("_total", "_count"))
+        found[key] = round((found.get(key) or 0.0) + value, 12) if counts else None
+    return found
+
+
+def of_callers(gateway: Gateway) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of what is not of probes and the like, whose number is the clock's."""
     headers = {"Authorization": f"Bearer {gateway.stack.master_key}"}
     text = httpx.get(f"{gateway.url}/metrics", headers=headers, timeout=60, trust_env=False).raise_for_status().text
-    found: dict[Any, float | None] = {}
     for family in text_string_to_metric_families(text):
         if not family.name.startswith("litellm"):
             continue
         for sample in family.samples:
-            if "health" in sample.labels.get("hashed_api_key", "") or sample.labels.get("route") in (
-                "/metrics",
-                "/health",
-            ):
-                continue
-            if sample.name.endswith(("_created", "_bucket")):
-                continue
             labels = {name: value.replace(gateway.hashed, "KEY") for name, value in sample.labels.items()}
             labels = {name: value.replace(hashed(gateway.limited), "LIMITED") for name, value in labels.items()}
-            counts = sample.name.endswith(("_total", "_count"))
-            found[sample.name, frozenset(labels.items())] = round(sample.value, 12) if counts else None
-    return found
+            if (
+                sample.name.endswith(("_created", "_bucket"))
+                or "health" in labels.get("hashed_api_key", "")
+                or labels.get("route") in ("/metrics", "/health")
+                or (labels.get("requested_model") == "" and "hashed_api_key" not in labels)  # no alias, no caller
+            ):
+                continue
+            yield sample.name, labels, sample.value
 
 
 def paid_rows(gateway: Gateway) -> int:
