@@ -66,7 +66,7 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         return answer.get("result", {}).get("value")
 
-    def wait_for(self, expression: str, seconds: float = 30) -> None:
+    def wait_for(self, expression: str, seconds: float = 120) -> None:
         """Returns as soon as the expression is true; AssertionError with the page's text when it never is."""
         deadline = time.monotonic() + seconds
         while not self.evaluate(f"!!({expression})"):
@@ -113,7 +113,7 @@ def _page_address(profile: Path, process: subprocess.Popen[bytes], seconds: floa
     while time.monotonic() < deadline and process.poll() is None:
         if port_file.exists() and port_file.read_text().strip():
             port = port_file.read_text().splitlines()[0]
-            pages = httpx.get(f"http://127.0.0.1:{port}/json", trust_env=False).json()
+            pages = httpx.get(f"http://127.0.0.1:{port}/json", timeout=30, trust_env=False).json()
             for page in pages:
                 if page["type"] == "page":
                     return str(page["webSocketDebuggerUrl"])

@@ -19,12 +19,12 @@ from tests.gateway.processes import gateway_environment, running, write_catalog
 
 SECONDS = 3.0
 ATTEMPTS = 2
-LIMITS = {"retries": ATTEMPTS - 1, "retry_delay_seconds": 0.2, "request_timeout_seconds": SECONDS}
+LIMITS = {"retries": ATTEMPTS - 1, "retry_delay_seconds": 0.2}
 CHAIN_LESS = "gpt-4o-mini"
 
 
-def serving(stack: Stack, folder: Path, **breaker: object) -> Iterator[httpx.Client]:
-    catalog = write_catalog(folder / "proxy.yaml", breaker, **LIMITS)
+def serving(stack: Stack, folder: Path, *, seconds: float, **breaker: object) -> Iterator[httpx.Client]:
+    catalog = write_catalog(folder / "proxy.yaml", breaker, **LIMITS, request_timeout_seconds=seconds)
     environment = {
         **gateway_environment(folder, catalog, stack.database_url, stack.master_key, api_bases(stack.simulator_url)),
         "LITELLM_LOCAL_SIMULATOR": stack.simulator_url,
@@ -40,14 +40,17 @@ def serving(stack: Stack, folder: Path, **breaker: object) -> Iterator[httpx.Cli
 
 @pytest.fixture(scope="module")
 def switched_off(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    yield from serving(stack, tmp_path_factory.mktemp("off"), enabled=False)
+    yield from serving(stack, tmp_path_factory.mktemp("off"), seconds=60, enabled=False)
 
 
 @pytest.fixture(scope="module")
 def asking(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """`without_fallback: ask`, and one failed request is enough."""
     folder = tmp_path_factory.mktemp("asking")
-    yield from serving(stack, folder, failed_requests=1, probe_seconds=600, without_fallback="ask")
+    how = {"failed_requests": 1, "probe_seconds": 600, "without_fallback": "ask"}
+    for client in serving(stack, folder, seconds=SECONDS, **how):
+        Scoped(client, CHAIN_LESS, **DOWN).ask(CHAIN_LESS)  # the first one loads much, which counts for its deadline
+        yield client
 
 
 class Scoped:
@@ -116,8 +119,9 @@ def test_a_stream_that_lasts_until_the_deadline_is_no_outage(asking: httpx.Clien
 def test_a_timeout_of_the_clients_own_is_no_outage(asking: httpx.Client) -> None:
     scoped = Scoped(asking, "gpt-4o", kind="delay", seconds=2)
     with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda _: scoped.ask("gpt-4o", timeout=0.3), range(4)))
+        list(threads.map(lambda _: scoped.ask("gpt-4o", timeout=1), range(4)))
     before = scoped.asked()["gpt-4o"]
     assert before == 4 * ATTEMPTS
+    asking.post("/_double/rules?first=true", json={"reply": "here"}, headers=scoped.headers).raise_for_status()
     assert scoped.ask("gpt-4o").status_code == 200
     assert scoped.asked()["gpt-4o"] == before + 1

@@ -347,7 +347,7 @@ def test_a_long_poll_waits_for_the_request(client, key):
 
 def test_events_come_as_they_happen(client, key):
     """The beginning of a request is told while its answer is still to come."""
-    set_script(client, key, {"reply": {"text": "late", "timing": {"first_token": 3}}})
+    set_script(client, key, {"reply": {"text": "late", "timing": {"first_token": 8}}})
     path, body = chat("gpt-4o-mini", "hi", False)
     with (
         ThreadPoolExecutor(1) as threads,

@@ -74,11 +74,11 @@ def test_it_is_found_without_a_client_of_its_own(stack) -> None:
 
 
 def test_in_vain_it_says_what_for(nowhere: str) -> None:
-    with waiting(nowhere, 0.5) as (process, copy):
+    with waiting(nowhere, 3) as (process, copy):
         said = end_of(process)
         assert not copy.is_running()
     assert [line.split(":")[0] for line in said] == ["waits", "error", "False", "False"]
-    assert "not ready after 0 s: cannot connect to postgresql://litellm@127.0.0.1" in said[1]
+    assert "not ready after 3 s: cannot connect to postgresql://litellm@127.0.0.1" in said[1]
 
 
 @pytest.mark.parametrize("begun", [False, True])
