@@ -86,7 +86,7 @@ def measure_pair(
                         ratios[f"{name}{how}{limit}"].append(of_two / of_one)
     print(f"\nTwo gateways with {Path(server).name} by one without, {CONNECTIONS} connections in all")
     for name, values in ratios.items():
-        print(f"  {name:<58}{spread(sorted(values))}")
+        print(f"  {name:<60}{spread(sorted(values))}")
     if not groups:
         print(f"  {HELD.removeprefix(', ')}: left out, {NO_GROUPS}")
     return ratios

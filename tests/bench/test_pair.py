@@ -71,7 +71,7 @@ def test_two_gateways_by_one(tmp_path: Path) -> None:
     assert heading == f"Two gateways with {Path(str(VALKEY)).name} by one without, 16 connections in all"
     if not cpu_groups():
         assert NO_GROUPS in rows.pop()
-    assert [row.split(" x ")[0] for row in rows] == [f"  {name:<58}{ratio:.2f}" for name, (ratio,) in found.items()]
+    assert [row.split(" x ")[0] for row in rows] == [f"  {name:<60}{ratio:.2f}" for name, (ratio,) in found.items()]
     assert mode & 0o077 == 0
     password = dict(line.split(" ", 1) for line in settings.splitlines())["requirepass"]
     assert password not in config
