@@ -23,16 +23,18 @@ def environment(**more: str) -> dict[str, str]:
     return {**bare_environment(), "PYTHONPATH": f"{BENCH}{os.pathsep}{project_root()}", **more}
 
 
-def run(program: str | Path, *arguments: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """A benchmark by its command line, with `folder` for what it writes, and `more` in its environment; it has to
-    leave nothing behind."""
+def run(
+    program: str | Path, *arguments: str, folder: Path, seconds: float = START_SECONDS, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """A benchmark by its command line, with `folder` for what it writes, and `more` in its environment; it has to end
+    in so many seconds, and to leave nothing behind."""
     command = [sys.executable, str(BENCH / program), *arguments]
     process = subprocess.Popen(
         command, cwd=project_root(), env=environment(TMPDIR=str(folder), **more), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        stdout, stderr = process.communicate(timeout=START_SECONDS)
+        stdout, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.terminate()  # what it has started ends with it
         process.communicate(timeout=60)

@@ -51,10 +51,11 @@ with tempfile.TemporaryDirectory() as folder, a_stack(Path(folder)) as stack:
 """
 
 
+@pytest.mark.timeout(600)
 def test_two_gateways_by_one(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PAIR, encoding="utf-8")
     (tmp_path / "work").mkdir()
-    done = run(tmp_path / "program.py", str(tmp_path / "found.json"), folder=tmp_path / "work")
+    done = run(tmp_path / "program.py", str(tmp_path / "found.json"), folder=tmp_path / "work", seconds=500)
     if VALKEY is None:  # the row is left out, and it says why
         assert NONE in done.stdout
         return
