@@ -49,6 +49,7 @@ async def models_of(client: httpx.AsyncClient) -> list[str]:
 async def a_key(client: httpx.AsyncClient) -> AsyncIterator[str]:
     """A virtual key, deleted afterwards however the load ends."""
     body = {"duration": KEY_LIFE, "metadata": {"made_by": "litellm-local bench"}}
+    # To its end also where Ctrl-C comes meanwhile: else nobody would know which one to delete.
     making = asyncio.ensure_future(_ask(client, "POST", "/key/generate", body))
     try:
         yield (await asyncio.shield(making)).json()["key"]

@@ -263,7 +263,7 @@ class Pause:
 
 
 SOONER = 0.05  # seconds; two clocks, and a timer's grain
-LATER = 0.9  # of a busy machine: cases that wait at the same time may all be held up by the same
+LATER = 0.9  # of a busy machine: what holds up one may hold up all that wait at that moment
 
 
 def pauses(expected: Expected, observed: Observed) -> list[Pause]:
