@@ -21,6 +21,8 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+WENT_ON = ("Inspected target navigated or closed", "Not attached to an active page", "Unable to capture screenshot")
+"""What Chromium says where the page goes on to another one during a command."""
 
 
 def find_chromium() -> str | None:
@@ -82,17 +84,20 @@ class Browser:
         self.call("Input.insertText", text=text)
 
     def screenshot(self, file: Path) -> None:
-        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+        deadline = time.monotonic() + 60
+        while not (taken := self.call("Page.captureScreenshot")):
+            assert time.monotonic() < deadline, "the page never stays"
+        file.write_bytes(base64.b64decode(taken["data"]))
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One DevTools command. What happens meanwhile is noted."""
+        """One DevTools command; nothing where the page went on to another one meanwhile. What happens is noted."""
         self._last_id += 1
         self._page.send(json.dumps({"id": self._last_id, "method": method, "params": params}))
         while True:
             message = json.loads(self._page.recv(timeout=60))
             if message.get("id") == self._last_id:
-                if "navigated" in message.get("error", {}).get("message", ""):
-                    return {}  # the page went on to another one meanwhile
+                if message.get("error", {}).get("message") in WENT_ON:
+                    return {}
                 assert "error" not in message, f"{method}: {message['error']}"
                 return message["result"]
             self._note(message)
