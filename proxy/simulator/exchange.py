@@ -25,11 +25,14 @@ from proxy.simulator.replies.reply import compose
 from proxy.simulator.replies.schema_instance import NoInstance
 from proxy.simulator.script.book import NOTHING
 from proxy.simulator.script.model import Fault
-from proxy.simulator.server import READING_SECONDS, Connection, Request, Whole
+from proxy.simulator.server import Connection, Request, Whole
 
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes; beyond it the provider's 413."""
 
+READING_SECONDS = 0.5
+"""Between the last bytes of an answer that breaks off and its end: clients, which may be busy, drop what they have not
+read when they see the end."""
 
 IDS = random.Random()  # noqa: S311 - they only have to differ
 
@@ -240,9 +243,7 @@ class Exchange:
         if fault.kind == "hang":
             await self.wait(None)
         if fault.kind == "cut":
-            await self.wait(READING_SECONDS)
-            self.connection.close()
-            await self.gone()
+            await self.break_off()
             return True
         status = fault.status or 500
         if fault.kind == "malformed":
@@ -317,6 +318,12 @@ class Exchange:
         except asyncio.TimeoutError:
             return
         raise ClientGone
+
+    async def break_off(self) -> None:
+        """Ends the connection once what was sent can have been read."""
+        await self.wait(READING_SECONDS)
+        self.connection.close()
+        await self.gone()
 
     async def gone(self) -> None:
         """Until the connection is closed, by either side."""

@@ -23,10 +23,6 @@ KEEP_ALIVE_SECONDS = 180
 """Longer than LiteLLM's pools keep a connection (120 s), so that none is closed under a request: that attempt would
 fail without having been asked."""
 
-READING_SECONDS = 0.5
-"""Between the last bytes of an answer that breaks off and its end: clients, which may be busy, drop what they have not
-read when they see the end."""
-
 CONNECTION = "connection"
 BEGUN = "begun"
 """In an ASGI scope's state: the request's Connection, and what `at_once` made of it, if it did not answer."""

@@ -9,11 +9,11 @@ from typing import Protocol
 from proxy.simulator.cassettes import notation
 from proxy.simulator.cassettes.model import Exchange, Failure, Response
 from proxy.simulator.providers.wire import Headers
-from proxy.simulator.server import READING_SECONDS, Connection
+from proxy.simulator.server import Connection
 
 
 class Wire(Protocol):
-    """Where an answer goes: app.py's exchange."""
+    """Where an answer goes: exchange.py's."""
 
     connection: Connection
 
@@ -26,6 +26,9 @@ class Wire(Protocol):
 
     async def wait(self, seconds: float | None) -> None:
         """Waits, for ever with None; raises when the client goes."""
+
+    async def break_off(self) -> None:
+        """Ends the connection once what was sent can have been read."""
 
     async def gone(self) -> None:
         """Until the connection is closed."""
@@ -63,9 +66,7 @@ async def _answer(wire: Wire, response: Response, paced: bool) -> None:
         await wire.send_start(response.status, headers)
         await _stream(wire, response, paced, cut)
     if cut:
-        await wire.wait(READING_SECONDS)
-        wire.connection.close()
-        await wire.gone()
+        await wire.break_off()
 
 
 async def _stream(wire: Wire, response: Response, paced: bool, cut: bool) -> None:
